@@ -1,0 +1,10 @@
+// Command holt is a clustered container orchestrator: server, agent and tools in one binary.
+package main
+
+import (
+	"os"
+
+	"github.com/holt-project/holt/cli"
+)
+
+func main() { os.Exit(cli.Main(os.Args[1:])) }
