@@ -1,0 +1,86 @@
+package fsm
+
+import "bytes"
+
+// Apply carries out the command in data, which stands at index in the log, and returns one Result for each op.
+// An error means that the entry cannot be read: the log is corrupt, and the process must end.
+func (s *Store) Apply(index uint64, data []byte) ([]Result, error) {
+	c, err := DecodeCommand(data)
+	if err != nil {
+		return nil, err
+	}
+	t := s.state.Load().txn(s.schema)
+	results := make([]Result, len(c.Ops))
+	var events []Event
+	for i, op := range c.Ops {
+		var ev *Event
+		results[i], ev = t.apply(op)
+		if ev != nil {
+			events = append(events, *ev)
+		}
+	}
+	s.publish(t.commit(index), events)
+	return results, nil
+}
+
+// apply carries out one op. The event is nil if nothing changed.
+func (t *txn) apply(op Op) (Result, *Event) {
+	old, exists := t.objects.Get(objectKey(op.Key()))
+	if r, failed := precondition(op, old, exists); failed {
+		return r, nil
+	}
+	switch op.Verb {
+	case Create, Update:
+		if exists && bytes.Equal(old.Raw, op.Raw) {
+			return Result{Object: old}, nil // like Kubernetes: an update that changes nothing is no change
+		}
+		o, err := t.object(op.Key(), op.Raw, t.revision+1)
+		if err != nil {
+			return Result{Err: err}, nil
+		}
+		t.revision++
+		t.put(old, o)
+		return Result{Object: o}, changed(old, o)
+	default:
+		return t.delete(op, old)
+	}
+}
+
+func (t *txn) delete(op Op, old *Object) (Result, *Event) {
+	raw := old.Raw
+	if len(op.Raw) > 0 {
+		raw = op.Raw
+	}
+	last, err := t.object(op.Key(), raw, t.revision+1)
+	if err != nil {
+		return Result{Err: err}, nil
+	}
+	t.revision++
+	t.remove(old)
+	return Result{Object: last}, &Event{Type: Deleted, Object: last, Prev: old}
+}
+
+func changed(old, o *Object) *Event {
+	if old == nil {
+		return &Event{Type: Added, Object: o}
+	}
+	return &Event{Type: Modified, Object: o, Prev: old}
+}
+
+// precondition reports whether the op cannot be carried out on what is there.
+func precondition(op Op, old *Object, exists bool) (Result, bool) {
+	switch {
+	case op.Verb < Create || op.Verb > Delete:
+		return Result{Err: ErrUndecodable}, true
+	case op.Verb == Create && exists:
+		return Result{Object: old, Err: ErrExists}, true
+	case op.Verb == Create:
+		return Result{}, false
+	case !exists:
+		return Result{Err: ErrNotFound}, true
+	case op.IfUID != "" && op.IfUID != string(old.Value.GetUID()),
+		op.IfRevision != 0 && op.IfRevision != old.Revision:
+		return Result{Object: old, Err: ErrConflict}, true
+	}
+	return Result{}, false
+}

@@ -1,0 +1,20 @@
+// Package fsm is the replicated state machine: every object of the cluster, and nothing else.
+//
+//	command (raft log) -> Apply -> new immutable state -> published to readers -> events to watchers
+//
+// Invariants:
+//
+//   - Apply is total and deterministic. It reads no clock, no randomness and no network: UIDs, names and
+//     timestamps come inside the command. A failed precondition is a Result, not an error; an error means that
+//     the log is corrupt and the caller must end the process rather than diverge.
+//   - State is a persistent radix tree. A View is one root: reading it takes no lock and never changes.
+//     Objects that come out of a View or an Event are shared and must never be mutated.
+//   - The revision counts single changes and is identical on every server. It never goes down.
+//   - Events are published after the state that contains them, in order, exactly once. A watcher that cannot
+//     keep up is cut off with ErrCompacted; it never slows Apply.
+//   - Kinds are data: a Resource tells how to decode an object and which indexes it has. Adding a kind changes
+//     nothing here.
+//
+// Concurrency: Apply and Restore are called by one goroutine (the consensus loop). Everything else may be called
+// by any goroutine.
+package fsm

@@ -1,0 +1,122 @@
+package fsm
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+
+	iradix "github.com/hashicorp/go-immutable-radix/v2"
+)
+
+// state is one immutable version of everything.
+type state struct {
+	objects  *iradix.Tree[*Object] // by objectKey
+	indexes  *iradix.Tree[*Object] // by indexKey
+	revision uint64
+	index    uint64 // raft index of the last applied entry
+	sum      checksum
+}
+
+func emptyState() *state {
+	return &state{objects: iradix.New[*Object](), indexes: iradix.New[*Object]()}
+}
+
+// checksum is the xor of the hashes of all objects, so that it can be kept up to date change by change.
+type checksum [16]byte
+
+func (c *checksum) toggle(o *Object) {
+	h := sha256.New()
+	var rev [8]byte
+	binary.BigEndian.PutUint64(rev[:], o.Revision)
+	h.Write(rev[:])
+	h.Write(objectKey(o.Key))
+	h.Write([]byte{0})
+	h.Write(o.Raw)
+	for i, b := range h.Sum(nil)[:len(c)] {
+		c[i] ^= b
+	}
+}
+
+// digest names the state: equal on two servers exactly if revision and all objects are equal.
+func (s *state) digest() string {
+	return fmt.Sprintf("%d-%s", s.revision, hex.EncodeToString(s.sum[:]))
+}
+
+func objectKey(k Key) []byte { return []byte(k.Resource + "\x00" + k.Namespace + "\x00" + k.Name) }
+
+// indexKey finds an object by an index's value. scope is the resource, or empty for a shared index.
+func indexKey(scope, index, value string, k Key) []byte {
+	return append(indexPrefix(scope, index, value), objectKey(k)...)
+}
+
+func indexPrefix(scope, index, value string) []byte {
+	return []byte(strings.Join([]string{scope, index, value, ""}, "\x00"))
+}
+
+// txn builds the next state out of one.
+type txn struct {
+	schema   *Schema
+	objects  *iradix.Txn[*Object]
+	indexes  *iradix.Txn[*Object]
+	revision uint64
+	sum      checksum
+}
+
+func (s *state) txn(schema *Schema) *txn {
+	return &txn{schema, s.objects.Txn(), s.indexes.Txn(), s.revision, s.sum}
+}
+
+func (t *txn) commit(index uint64) *state {
+	return &state{t.objects.Commit(), t.indexes.Commit(), t.revision, index, t.sum}
+}
+
+// put stores o in place of old, which is nil for a new object.
+func (t *txn) put(old, o *Object) {
+	if old != nil {
+		t.unindex(old)
+		t.sum.toggle(old)
+	}
+	t.objects.Insert(objectKey(o.Key), o)
+	t.sum.toggle(o)
+	t.eachIndex(o, func(key []byte) { t.indexes.Insert(key, o) })
+}
+
+func (t *txn) remove(old *Object) {
+	t.unindex(old)
+	t.sum.toggle(old)
+	t.objects.Delete(objectKey(old.Key))
+}
+
+func (t *txn) unindex(o *Object) {
+	t.eachIndex(o, func(key []byte) { t.indexes.Delete(key) })
+}
+
+func (t *txn) eachIndex(o *Object, do func(key []byte)) {
+	for name, values := range t.schema.resources[o.Resource].Indexes {
+		for _, v := range values(o.Value) {
+			do(indexKey(o.Resource, name, v, o.Key))
+		}
+	}
+	for name, values := range t.schema.shared {
+		for _, v := range values(o.Value) {
+			do(indexKey("", name, v, o.Key))
+		}
+	}
+}
+
+// object decodes raw into the object that revision makes.
+func (t *txn) object(k Key, raw []byte, revision uint64) (*Object, error) {
+	r, ok := t.schema.resources[k.Resource]
+	if !ok {
+		return nil, fmt.Errorf("%w: %s", ErrUnknownResource, k.Resource)
+	}
+	v, err := r.Decode(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %v", ErrUndecodable, k, err)
+	}
+	v.SetResourceVersion(strconv.FormatUint(revision, 10))
+	return &Object{Key: k, Revision: revision, Raw: raw, Value: v}, nil
+}

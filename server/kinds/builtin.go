@@ -1,0 +1,8 @@
+package kinds
+
+// Builtin returns the registry of all kinds that every server has.
+func Builtin() *Registry {
+	return NewRegistry(
+		configMap(),
+	)
+}

@@ -1,0 +1,76 @@
+package kinds
+
+import (
+	"fmt"
+	"sort"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/holt-project/holt/fsm"
+)
+
+// ByOwner is the shared index of objects by the UIDs of their owners.
+const ByOwner = "owner"
+
+// Registry is the set of kinds that a server knows.
+type Registry struct {
+	kinds      []*Kind
+	byResource map[schema.GroupVersionResource]*Kind
+	byKind     map[schema.GroupVersionKind]*Kind
+	byStore    map[string]*Kind
+}
+
+// NewRegistry makes a registry. It panics on a duplicate, because that is a mistake in a registration.
+func NewRegistry(all ...*Kind) *Registry {
+	r := &Registry{
+		byResource: map[schema.GroupVersionResource]*Kind{},
+		byKind:     map[schema.GroupVersionKind]*Kind{},
+		byStore:    map[string]*Kind{},
+	}
+	for _, k := range all {
+		store := k.GroupResource().String()
+		if r.byStore[store] != nil || r.byKind[k.GVK] != nil {
+			panic(fmt.Sprintf("kinds: %s is registered twice", k.GVK))
+		}
+		r.byResource[k.GVR()], r.byKind[k.GVK], r.byStore[store] = k, k, k
+		r.kinds = append(r.kinds, k)
+	}
+	sort.Slice(r.kinds, func(i, j int) bool {
+		a, b := r.kinds[i], r.kinds[j]
+		if a.GVK.Group != b.GVK.Group {
+			return a.GVK.Group < b.GVK.Group
+		}
+		return a.Resource < b.Resource
+	})
+	return r
+}
+
+// All returns the kinds ordered by group and resource. The slice must not be changed.
+func (r *Registry) All() []*Kind { return r.kinds }
+
+// ByResource finds a kind by its place in URLs, or returns nil.
+func (r *Registry) ByResource(gvr schema.GroupVersionResource) *Kind { return r.byResource[gvr] }
+
+// ByKind finds a kind by its type on the wire, or returns nil.
+func (r *Registry) ByKind(gvk schema.GroupVersionKind) *Kind { return r.byKind[gvk] }
+
+// ByStore finds a kind by its key in the store ("deployments.apps"), or returns nil.
+func (r *Registry) ByStore(resource string) *Kind { return r.byStore[resource] }
+
+// Schema describes the kinds to the store.
+func (r *Registry) Schema() *fsm.Schema {
+	resources := make([]fsm.Resource, len(r.kinds))
+	for i, k := range r.kinds {
+		resources[i] = fsm.Resource{Name: k.GroupResource().String(), Decode: k.Decode, Indexes: k.Indexes}
+	}
+	return fsm.NewSchema(map[string]fsm.IndexFunc{ByOwner: owners}, resources...)
+}
+
+func owners(v fsm.Value) []string {
+	refs := v.GetOwnerReferences()
+	uids := make([]string, len(refs))
+	for i, ref := range refs {
+		uids[i] = string(ref.UID)
+	}
+	return uids
+}
