@@ -1,0 +1,192 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// How long a server may stay silent before the client takes it for dead.
+const (
+	dialTimeout = 2 * time.Second
+	pingAfter   = 3 * time.Second
+	pingTimeout = 2 * time.Second
+)
+
+// maxResponse bounds what a response may hold: 256 MiB.
+const maxResponse = 256 << 20
+
+// Client talks to the servers of one cluster.
+type Client struct {
+	servers []string // base URLs
+	current atomic.Uint32
+	http    *http.Client
+	agent   string
+}
+
+// New makes a client of servers, given as base URLs such as https://192.0.2.1:6443.
+func New(servers []string, tls *tls.Config, userAgent string) (*Client, error) {
+	if len(servers) == 0 {
+		return nil, errors.New("no server is named")
+	}
+	transport := &http.Transport{
+		TLSClientConfig:     tls,
+		DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		TLSHandshakeTimeout: dialTimeout,
+		ForceAttemptHTTP2:   true,
+		// A server whose packets are dropped answers no ping: its watches end instead of hanging.
+		HTTP2:           &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
+		IdleConnTimeout: time.Minute,
+	}
+	c := &Client{http: &http.Client{Transport: transport}, agent: userAgent}
+	for _, s := range servers {
+		c.servers = append(c.servers, strings.TrimRight(s, "/"))
+	}
+	return c, nil
+}
+
+// Close ends idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Request is one call.
+type Request struct {
+	Method, Path string
+	// Query is appended to the path, without the question mark.
+	Query string
+	// Body is sent as JSON, or as it is if it is a []byte; nil sends nothing.
+	Body any
+	// ContentType is the body's; empty means application/json.
+	ContentType string
+}
+
+// Do carries out a request and decodes the JSON answer into out, unless out is nil. An answer of 400 or more is an
+// error of k8s.io/apimachinery/pkg/api/errors.
+func (c *Client) Do(ctx context.Context, r Request, out any) error {
+	resp, err := c.send(ctx, r)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxResponse))
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", r.Method, r.Path, err)
+	}
+	if out == nil {
+		return nil
+	}
+	if err := json.Unmarshal(data, out); err != nil {
+		return fmt.Errorf("%s %s: the answer is not what was asked for: %w", r.Method, r.Path, err)
+	}
+	return nil
+}
+
+// Stream is Do for answers that go on. The caller closes the reader.
+func (c *Client) Stream(ctx context.Context, r Request) (io.ReadCloser, error) {
+	resp, err := c.send(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return resp.Body, nil
+}
+
+// send tries each server once, beginning with the one that answered last.
+func (c *Client) send(ctx context.Context, r Request) (*http.Response, error) {
+	body, err := encode(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	var errs error
+	for range c.servers {
+		at := c.current.Load()
+		resp, err := c.sendTo(ctx, c.servers[int(at)%len(c.servers)], r, body)
+		if err == nil {
+			return resp, nil
+		}
+		var status apierrors.APIStatus
+		if errors.As(err, &status) && !unavailable(status) {
+			return nil, err
+		}
+		errs = errors.Join(errs, err)
+		c.current.CompareAndSwap(at, at+1)
+		if ctx.Err() != nil || !repeatable(r.Method, err) {
+			break
+		}
+	}
+	return nil, errs
+}
+
+func unavailable(s apierrors.APIStatus) bool { return s.Status().Code == http.StatusServiceUnavailable }
+
+// repeatable reports whether another server may be asked: nothing was sent, or it changes nothing.
+func repeatable(method string, err error) bool {
+	var dial *net.OpError
+	if errors.As(err, &dial) && dial.Op == "dial" {
+		return true
+	}
+	var status apierrors.APIStatus
+	return method == http.MethodGet || errors.As(err, &status)
+}
+
+func (c *Client) sendTo(ctx context.Context, server string, r Request, body []byte) (*http.Response, error) {
+	url := server + r.Path
+	if r.Query != "" {
+		url += "?" + r.Query
+	}
+	req, err := http.NewRequestWithContext(ctx, r.Method, url, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("User-Agent", c.agent)
+	req.Header.Set("Accept", "application/json")
+	if r.Body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if r.ContentType != "" {
+		req.Header.Set("Content-Type", r.ContentType)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode >= http.StatusBadRequest {
+		defer resp.Body.Close()
+		return nil, statusError(resp)
+	}
+	return resp, nil
+}
+
+func encode(body any) ([]byte, error) {
+	switch b := body.(type) {
+	case nil:
+		return nil, nil
+	case []byte:
+		return b, nil
+	default:
+		return json.Marshal(b)
+	}
+}
+
+// statusError turns an error answer into the error that the server meant.
+func statusError(resp *http.Response) error {
+	data, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<20)) // what did not arrive is not in the message
+	var s metav1.Status
+	if json.Unmarshal(data, &s) == nil && s.Kind == "Status" {
+		return apierrors.FromObject(&s)
+	}
+	return &apierrors.StatusError{ErrStatus: metav1.Status{
+		Status: metav1.StatusFailure, Code: int32(resp.StatusCode),
+		Message: fmt.Sprintf("%s: %s", resp.Status, strings.TrimSpace(string(data))),
+	}}
+}

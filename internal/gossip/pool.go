@@ -1,0 +1,154 @@
+package gossip
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+)
+
+// DefaultPort is where members listen, on TCP and UDP.
+const DefaultPort = 7946
+
+// Probing suits a LAN: a dead member is noticed within about a second and given up after about three.
+const (
+	probeInterval    = 500 * time.Millisecond
+	probeTimeout     = 250 * time.Millisecond
+	suspicionMult    = 4
+	gossipInterval   = 100 * time.Millisecond
+	pushPullInterval = 10 * time.Second
+	rejoinInterval   = 2 * time.Second
+	// reclaimAfter lets a restarted member come back with another address.
+	reclaimAfter = time.Second
+)
+
+// Config describes this member.
+type Config struct {
+	// Name is unique in the cluster: the role and the node's name, for example "agent/worker-1".
+	Name string
+	// Address is what the others reach this member at; Port is DefaultPort if zero.
+	Address string
+	Port    int
+	// Key encrypts everything: 32 bytes.
+	Key []byte
+}
+
+// MemberName is the name under which a node of a role is in the pool.
+func MemberName(role, node string) string { return role + "/" + node }
+
+// Pool is this process's membership.
+type Pool struct {
+	list *memberlist.Memberlist
+	log  *slog.Logger
+
+	mu      sync.Mutex
+	alive   map[string]bool // by name, without this member
+	changed chan struct{}   // closed and replaced at every change
+}
+
+// Start opens the sockets and begins a pool of one. Run makes it find the others.
+func Start(c Config, log *slog.Logger) (*Pool, error) {
+	p := &Pool{log: log, alive: map[string]bool{}, changed: make(chan struct{})}
+	m := memberlist.DefaultLANConfig()
+	m.Name = c.Name
+	m.BindAddr, m.AdvertiseAddr = c.Address, c.Address
+	if c.Port == 0 {
+		c.Port = DefaultPort
+	}
+	m.BindPort, m.AdvertisePort = c.Port, c.Port
+	m.SecretKey = c.Key
+	m.ProbeInterval, m.ProbeTimeout, m.SuspicionMult = probeInterval, probeTimeout, suspicionMult
+	m.GossipInterval, m.PushPullInterval = gossipInterval, pushPullInterval
+	m.DeadNodeReclaimTime = reclaimAfter
+	m.Events = (*events)(p)
+	m.Logger = nil
+	m.LogOutput = logWriter{log}
+	list, err := memberlist.Create(m)
+	if err != nil {
+		return nil, fmt.Errorf("gossip on %s: %w", net.JoinHostPort(c.Address, strconv.Itoa(c.Port)), err)
+	}
+	p.list = list
+	return p, nil
+}
+
+// Run joins the members at the addresses that known returns, and joins them again whenever one of them is missing,
+// until ctx ends. Addresses are hosts with or without a port.
+func (p *Pool) Run(ctx context.Context, known func() []string) {
+	t := time.NewTicker(rejoinInterval)
+	defer t.Stop()
+	for {
+		if missing := p.missing(known()); len(missing) > 0 {
+			if _, err := p.list.Join(missing); err != nil {
+				p.log.Debug("gossip: not everybody could be joined", "error", err)
+			}
+		}
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (p *Pool) missing(known []string) []string {
+	here := map[string]bool{}
+	for _, m := range p.list.Members() {
+		here[m.Addr.String()] = true
+	}
+	var missing []string
+	for _, address := range known {
+		host, _, err := net.SplitHostPort(address)
+		if err != nil {
+			host = address
+		}
+		if !here[host] {
+			missing = append(missing, address)
+		}
+	}
+	return missing
+}
+
+// Alive reports whether the member of that name lives as far as the pool knows.
+func (p *Pool) Alive(name string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.alive[name]
+}
+
+// Changed is closed when a member comes or goes.
+func (p *Pool) Changed() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.changed
+}
+
+// Close leaves without a farewell, as in a crash: a process that restarts is not to be missed.
+func (p *Pool) Close() error { return p.list.Shutdown() }
+
+func (p *Pool) set(name string, alive bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.alive[name] = alive
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// events receives memberlist's callbacks.
+type events Pool
+
+func (e *events) NotifyJoin(n *memberlist.Node)   { (*Pool)(e).set(n.Name, true) }
+func (e *events) NotifyLeave(n *memberlist.Node)  { (*Pool)(e).set(n.Name, false) }
+func (e *events) NotifyUpdate(n *memberlist.Node) { (*Pool)(e).set(n.Name, true) }
+
+// logWriter takes memberlist's lines, which are for whoever debugs it.
+type logWriter struct{ log *slog.Logger }
+
+func (w logWriter) Write(line []byte) (int, error) {
+	w.log.Debug("gossip", "line", string(line))
+	return len(line), nil
+}
