@@ -96,6 +96,12 @@ func (w *Watch) Next(ctx context.Context) ([]Event, error) {
 	}
 }
 
+// Poll is Next without waiting: it may return no events.
+func (w *Watch) Poll() ([]Event, error) {
+	events, _, err := w.poll()
+	return events, err
+}
+
 // Revision is the revision up to which everything was returned by Next: a bookmark.
 func (w *Watch) Revision() uint64 { return w.at }
 

@@ -23,6 +23,7 @@ const (
 	gossipInterval   = 100 * time.Millisecond
 	pushPullInterval = 10 * time.Second
 	rejoinInterval   = 2 * time.Second
+	joinTimeout      = 2 * time.Second
 	// reclaimAfter lets a restarted member come back with another address.
 	reclaimAfter = time.Second
 )
@@ -47,7 +48,7 @@ type Pool struct {
 	log  *slog.Logger
 
 	mu      sync.Mutex
-	alive   map[string]bool // by name, without this member
+	alive   map[string]bool // by name
 	changed chan struct{}   // closed and replaced at every change
 }
 
@@ -62,6 +63,7 @@ func Start(c Config, log *slog.Logger) (*Pool, error) {
 	}
 	m.BindPort, m.AdvertisePort = c.Port, c.Port
 	m.SecretKey = c.Key
+	m.TCPTimeout = joinTimeout
 	m.ProbeInterval, m.ProbeTimeout, m.SuspicionMult = probeInterval, probeTimeout, suspicionMult
 	m.GossipInterval, m.PushPullInterval = gossipInterval, pushPullInterval
 	m.DeadNodeReclaimTime = reclaimAfter
@@ -133,7 +135,11 @@ func (p *Pool) Close() error { return p.list.Shutdown() }
 func (p *Pool) set(name string, alive bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.alive[name] = alive
+	if alive {
+		p.alive[name] = true
+	} else {
+		delete(p.alive, name)
+	}
 	close(p.changed)
 	p.changed = make(chan struct{})
 }
