@@ -60,7 +60,7 @@ type Verb int
 
 // The verbs of changes.
 const (
-	// Create makes a new object; its GenerateName is completed, its UID and creation time are set.
+	// Create makes a new object; its UID and creation time are set.
 	Create Verb = iota
 	// Update replaces metadata and specification if the object is still at its resource version.
 	Update

@@ -10,15 +10,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/rand"
 
 	"github.com/holt-project/holt/fsm"
 	"github.com/holt-project/holt/server/controllers"
 	"github.com/holt-project/holt/server/kinds"
 )
-
-// nameSuffix is how many random characters complete a GenerateName, as in Kubernetes.
-const nameSuffix = 5
 
 // Proposer puts ops into the Raft log and returns their results in order.
 type Proposer interface {
@@ -85,9 +81,6 @@ func (w *Writer) op(source string, ch controllers.Change, now metav1.Time) (fsm.
 }
 
 func (w *Writer) create(k *kinds.Kind, obj fsm.Value, now metav1.Time) (fsm.Op, error) {
-	if obj.GetName() == "" {
-		obj.SetName(obj.GetGenerateName() + rand.String(nameSuffix))
-	}
 	obj.SetUID(types.UID(uuid.NewString()))
 	obj.SetCreationTimestamp(now)
 	obj.SetResourceVersion("")
