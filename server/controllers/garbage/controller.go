@@ -143,10 +143,24 @@ func deleteDependents(v fsm.View, p *controllers.Plan, owner *fsm.Object) bool {
 			blocked = true
 		}
 		if d.Value.GetDeletionTimestamp() == nil {
-			p.Delete(d.Resource, d.Value)
+			deleteInForeground(v, p, d)
 		}
 	}
 	return blocked
+}
+
+// deleteInForeground deletes a dependent; one that has dependents itself waits for them in its turn.
+func deleteInForeground(v fsm.View, p *controllers.Plan, d *fsm.Object) {
+	for range v.ByIndex("", kinds.ByOwner, string(d.Value.GetUID())) {
+		if slices.Contains(d.Value.GetFinalizers(), metav1.FinalizerDeleteDependents) {
+			break
+		}
+		next := d.Value.DeepCopyObject().(fsm.Value)
+		next.SetFinalizers(append(next.GetFinalizers(), metav1.FinalizerDeleteDependents))
+		p.Update(d.Resource, next) // the next plan deletes it
+		return
+	}
+	p.Delete(d.Resource, d.Value)
 }
 
 func blocks(dependent, owner fsm.Value) bool {

@@ -1,0 +1,166 @@
+package liveness
+
+import (
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/holt-project/holt/fsm"
+	"github.com/holt-project/holt/server/controllers"
+)
+
+// joinGrace is how long a node may be missing from gossip after this server began to lead, or after the node was
+// registered, before it counts as lost.
+const joinGrace = 10 * time.Second
+
+// Members is the gossip pool, as far as liveness asks.
+type Members interface {
+	// Alive reports whether the node's agent lives.
+	Alive(node string) bool
+	// Changed is closed when an agent comes or goes.
+	Changed() <-chan struct{}
+}
+
+// New returns the controller of a server that began to lead at since.
+func New(members Members, since time.Time) controllers.Controller {
+	return controllers.Controller{
+		Name:    "node-controller",
+		Watches: map[string]func(fsm.View, *fsm.Object) []fsm.Key{"nodes": controllers.Self},
+		Wake:    members.Changed,
+		Plan: func(v fsm.View, key fsm.Key, now time.Time) controllers.Plan {
+			return plan(v, key, now, since, members.Alive)
+		},
+	}
+}
+
+func plan(v fsm.View, key fsm.Key, now, since time.Time, alive func(string) bool) controllers.Plan {
+	var p controllers.Plan
+	stored, ok := v.Get(key)
+	if !ok {
+		return p
+	}
+	node := stored.Value.(*corev1.Node)
+	if alive(node.Name) {
+		keepTaints(&p, node, now)
+		return p
+	}
+	if graceEnds := later(since, node.CreationTimestamp.Time).Add(joinGrace); seenNever(node, since) && now.Before(graceEnds) {
+		p.At(graceEnds)
+		return p
+	}
+	markLost(&p, node, now)
+	return p
+}
+
+// seenNever reports whether the node has not shown itself to this leader: its last report is from before.
+func seenNever(node *corev1.Node, since time.Time) bool {
+	c := readyCondition(node)
+	return c == nil || !c.LastHeartbeatTime.After(since)
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// markLost says that nobody knows how the node is, then taints it: two changes of one object, so two plans.
+func markLost(p *controllers.Plan, node *corev1.Node, now time.Time) {
+	c := readyCondition(node)
+	if c != nil && c.Status == corev1.ConditionUnknown {
+		keepTaints(p, node, now)
+		return
+	}
+	next := node.DeepCopy()
+	at := metav1.NewTime(now.Truncate(time.Second))
+	setUnknown(next, at)
+	p.UpdateStatus("nodes", next)
+	p.Record("nodes", node, corev1.EventTypeNormal, "NodeNotReady", "Node "+node.Name+" status is now: NodeNotReady")
+}
+
+func setUnknown(node *corev1.Node, at metav1.Time) {
+	unknown := corev1.NodeCondition{
+		Type: corev1.NodeReady, Status: corev1.ConditionUnknown, Reason: "NodeStatusUnknown",
+		Message: "The node's agent does not answer.", LastTransitionTime: at, LastHeartbeatTime: at,
+	}
+	if c := readyCondition(node); c != nil {
+		unknown.LastHeartbeatTime = c.LastHeartbeatTime
+		*c = unknown
+		return
+	}
+	node.Status.Conditions = append(node.Status.Conditions, unknown)
+}
+
+func readyCondition(node *corev1.Node) *corev1.NodeCondition {
+	for i := range node.Status.Conditions {
+		if node.Status.Conditions[i].Type == corev1.NodeReady {
+			return &node.Status.Conditions[i]
+		}
+	}
+	return nil
+}
+
+// keepTaints gives the node the taints that its Ready condition stands for, as Kubernetes' node controller does.
+func keepTaints(p *controllers.Plan, node *corev1.Node, now time.Time) {
+	status := corev1.ConditionFalse // a node that has not reported is not ready
+	if c := readyCondition(node); c != nil {
+		status = c.Status
+	}
+	var taints []corev1.Taint
+	have := map[corev1.Taint]bool{}
+	want := wanted(node, status)
+	for _, t := range node.Spec.Taints {
+		bare := corev1.Taint{Key: t.Key, Effect: t.Effect}
+		if !ours(t.Key) || want[bare] {
+			taints, have[bare] = append(taints, t), true
+		}
+	}
+	changed := len(taints) != len(node.Spec.Taints)
+	at := metav1.NewTime(now.Truncate(time.Second))
+	for _, t := range order {
+		if want[t] && !have[t] {
+			t.TimeAdded = &at
+			taints, changed = append(taints, t), true
+		}
+	}
+	if changed {
+		next := node.DeepCopy()
+		next.Spec.Taints = taints
+		p.Update("nodes", next)
+	}
+}
+
+// order holds all taints that are kept here.
+var order = []corev1.Taint{
+	{Key: corev1.TaintNodeUnreachable, Effect: corev1.TaintEffectNoSchedule},
+	{Key: corev1.TaintNodeUnreachable, Effect: corev1.TaintEffectNoExecute},
+	{Key: corev1.TaintNodeNotReady, Effect: corev1.TaintEffectNoSchedule},
+	{Key: corev1.TaintNodeNotReady, Effect: corev1.TaintEffectNoExecute},
+	{Key: corev1.TaintNodeUnschedulable, Effect: corev1.TaintEffectNoSchedule},
+}
+
+func ours(key string) bool {
+	for _, t := range order {
+		if t.Key == key {
+			return true
+		}
+	}
+	return false
+}
+
+func wanted(node *corev1.Node, ready corev1.ConditionStatus) map[corev1.Taint]bool {
+	want := map[corev1.Taint]bool{}
+	for _, t := range order {
+		switch t.Key {
+		case corev1.TaintNodeUnreachable:
+			want[t] = ready == corev1.ConditionUnknown
+		case corev1.TaintNodeNotReady:
+			want[t] = ready == corev1.ConditionFalse
+		case corev1.TaintNodeUnschedulable:
+			want[t] = node.Spec.Unschedulable
+		}
+	}
+	return want
+}
