@@ -41,10 +41,10 @@ var documentRules = []rule{
 			"README.md": "See [a](docs/a.md), [b](docs/b.md#part), [web](https://example.org/docs/c.md), [top](#top).\n" +
 				"`docs/`, `e2e/none/`, `shared/`, `k8s.io/api`, `/etc/holt/x`, `--images bin/images`, `e2e` and `LICENSE`, `Makefile`.\n" +
 				"```sh\nmake build images  # and make away\nmake fly\nbin/holt up\nkubectl apply -f e2e/gone.yaml\n" +
-				"kubectl get deployment/web\n```\n`make shim` makes it; `make swim` does not. We make mistakes.\n",
+				"kubectl get deployment/web\ncurl http://host/\n```\n`make shim` makes it; `make swim` does not. We make mistakes.\n",
 		},
 		want: []string{
-			"README.md:10: the Makefile has no target swim",
+			"README.md:11: the Makefile has no target swim",
 			"README.md:1: docs/b.md does not exist",
 			"README.md:2: LICENSE does not exist",
 			"README.md:2: e2e/none/ does not exist",
@@ -192,6 +192,7 @@ func named(tr *tree, line string, fenced bool) (paths, wanted []string) {
 // its folders, or is written as a folder, with a slash at the end.
 func ours(tr *tree, word string) bool {
 	first, _, isPath := strings.Cut(strings.TrimPrefix(word, "./"), "/")
+	isPath = isPath && !strings.Contains(word, "://")
 	return isPath && first != "" && first != "bin" && (tr.exists(first) || strings.HasSuffix(word, "/"))
 }
 
