@@ -63,7 +63,7 @@ define install
 	[ -n "$$missing" ] || exit 0; \
 	echo "installing$$missing"; \
 	export DEBIAN_FRONTEND=noninteractive; \
-	if ! { apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing; } </dev/null; then \
+	if ! { apt-get update -qq || true; apt-get install -y -qq --no-install-recommends $$missing; } </dev/null; then \
 		echo "make: could not install$$missing; install them as root (on another distribution: their equivalents) and run make again" >&2; \
 		exit 1; \
 	fi
@@ -87,12 +87,13 @@ shim: build-packages
 images:
 	go run ./examples/images -o bin/images
 
-VERSION_PACKAGE := k8s.io/component-base/version
+# A build of the libraries does not know its version; kubectl's own release builds set it in the same way.
+KUBECTL_VERSION = $(foreach pair,gitVersion=$(KUBERNETES) gitMajor=$(word 1,$(NUMBERS)) gitMinor=$(word 2,$(NUMBERS)), \
+	-X k8s.io/component-base/version.$(pair))
+NUMBERS = $(subst ., ,$(KUBERNETES:v%=%))
+
 kubectl:
-	cd e2e/kubectl && go build -o ../../bin/kubectl -ldflags '-s -w \
-		-X $(VERSION_PACKAGE).gitVersion=$(KUBERNETES) \
-		-X $(VERSION_PACKAGE).gitMajor=$(word 1,$(subst ., ,$(KUBERNETES:v%=%))) \
-		-X $(VERSION_PACKAGE).gitMinor=$(word 2,$(subst ., ,$(KUBERNETES)))' .
+	cd e2e/kubectl && go build -ldflags '-s -w$(KUBECTL_VERSION)' -o ../../bin/kubectl .
 
 run: build images kubectl
 	@if ! bin/holt hosts >/dev/null 2>&1; then \
@@ -150,7 +151,7 @@ bench: build images kubectl
 fuzz: shim
 	@for file in $$(grep -rlE --include='*_test.go' '^func Fuzz' .); do \
 		for name in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]+).*/\1/p' $$file); do \
-			go test -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZTIME) $$(dirname $$file); \
+			$(SHIM_ENV) go test -tags '$(SHIM_TAGS)' -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZTIME) $$(dirname $$file); \
 		done; \
 	done
 
