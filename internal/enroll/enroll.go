@@ -1,0 +1,171 @@
+package enroll
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/holt-project/holt/internal/pki"
+)
+
+// The paths of joining on every server.
+const (
+	PathCA      = "/holt/v1/ca"
+	PathJoin    = "/holt/v1/join"
+	PathMembers = "/holt/v1/members"
+	PathStatus  = "/holt/v1/status"
+)
+
+// ServerPort is where servers listen unless told otherwise.
+const ServerPort = "6443"
+
+const (
+	requestTimeout = 10 * time.Second
+	maxAnswer      = 1 << 20
+)
+
+// ErrRefused says that a server understood the request to join and refused it: asking again will not help.
+var ErrRefused = errors.New("the cluster refused the node")
+
+// Request asks for a certificate. The secret admits the node.
+type Request struct {
+	TokenID string `json:"tokenID"`
+	Secret  string `json:"secret"`
+	Role    string `json:"role"`
+	Name    string `json:"name"`
+	// Address is the IP address under which the node serves.
+	Address string `json:"address"`
+	CSR     []byte `json:"csr"`
+}
+
+// Grant is what a node gets.
+type Grant struct {
+	Certificate []byte `json:"certificate"`
+	GossipKey   []byte `json:"gossipKey"`
+	// Servers are the base URLs of all servers, at the time of joining.
+	Servers []string `json:"servers"`
+}
+
+// Refusal is the body of an error answer.
+type Refusal struct {
+	Error string `json:"error"`
+}
+
+// URL completes a server's address, with or without scheme and port.
+func URL(address string) (string, error) {
+	if !strings.Contains(address, "://") {
+		address = "https://" + address
+	}
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "https" || u.Hostname() == "" || strings.Trim(u.Path, "/") != "" {
+		return "", fmt.Errorf("%q is not a server's address: write https://HOST:%s", address, ServerPort)
+	}
+	port := u.Port()
+	if port == "" {
+		port = ServerPort
+	}
+	return "https://" + net.JoinHostPort(u.Hostname(), port), nil
+}
+
+// Join gets an identity from the first of the servers that grants one. It does not retry; an error that is
+// ErrRefused need not be.
+func Join(ctx context.Context, servers []string, token pki.Token, name, address string) (pki.Identity, Grant, error) {
+	var errs error
+	for _, s := range servers {
+		id, grant, err := joinAt(ctx, s, token, name, address)
+		if err == nil || errors.Is(err, ErrRefused) {
+			return id, grant, err
+		}
+		errs = errors.Join(errs, fmt.Errorf("%s: %w", s, err))
+	}
+	return pki.Identity{}, Grant{}, errs
+}
+
+func joinAt(ctx context.Context, server string, token pki.Token, name, address string) (id pki.Identity, g Grant, err error) {
+	authority, err := fetchAuthority(ctx, server, token.Fingerprint)
+	if err != nil {
+		return id, g, err
+	}
+	csr, key, err := pki.NewRequest()
+	if err != nil {
+		return id, g, err
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(authority)
+	body, err := json.Marshal(Request{token.ID, token.Secret, token.Role, name, address, csr})
+	if err != nil {
+		return id, g, err
+	}
+	trusted := &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: pool}
+	answer, err := call(ctx, trusted, http.MethodPost, server+PathJoin, body)
+	if err != nil {
+		return id, g, err
+	}
+	if err := json.Unmarshal(answer, &g); err != nil {
+		return id, g, fmt.Errorf("the server's answer cannot be read: %w", err)
+	}
+	return pki.Identity{Pair: pki.Pair{CertPEM: g.Certificate, KeyPEM: key}, AuthorityPEM: authority}, g, nil
+}
+
+// fetchAuthority gets the CA certificate from a server that is not yet trusted; the fingerprint is what is trusted.
+func fetchAuthority(ctx context.Context, server, fingerprint string) ([]byte, error) {
+	untrusted := &tls.Config{MinVersion: tls.VersionTLS13, InsecureSkipVerify: true} //nolint:gosec // compared below
+	authority, err := call(ctx, untrusted, http.MethodGet, server+PathCA, nil)
+	if err != nil {
+		return nil, err
+	}
+	got, err := pki.Fingerprint(authority)
+	if err != nil {
+		return nil, fmt.Errorf("the server's CA: %w", err)
+	}
+	if got != fingerprint {
+		return nil, fmt.Errorf("%w: the server's CA is not the one that the token names: the token is of another cluster, "+
+			"or somebody is in between", ErrRefused)
+	}
+	return authority, nil
+}
+
+func call(ctx context.Context, c *tls.Config, method, url string, body []byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	transport := &http.Transport{TLSClientConfig: c}
+	defer transport.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	resp, err := (&http.Client{Transport: transport}).Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode == http.StatusOK {
+		return data, nil
+	}
+	return nil, refusal(resp, data)
+}
+
+func refusal(resp *http.Response, data []byte) error {
+	var r Refusal
+	if json.Unmarshal(data, &r) != nil || r.Error == "" {
+		r.Error = resp.Status
+	}
+	if resp.StatusCode >= 400 && resp.StatusCode < 500 && resp.StatusCode != http.StatusTooManyRequests {
+		return fmt.Errorf("%w: %s", ErrRefused, r.Error)
+	}
+	return errors.New(r.Error)
+}
