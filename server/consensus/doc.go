@@ -1,0 +1,32 @@
+// Package consensus makes the servers of a cluster agree on one log of commands and applies it to each server's
+// fsm.Store. It wraps hashicorp/raft, a bbolt log and snapshot files.
+//
+//	Propose -> queue -> one entry at a time -> raft (fsync on a majority) -> fsm.Store.Apply -> results
+//	Linearize -> read index of the leader, confirmed by a majority -> local store applied that far
+//
+// Invariants:
+//
+//   - What Propose acknowledged is on the disks of a majority. ErrNotLeader, ErrOverloaded, ErrTooLarge and
+//     ErrNoQuorum promise that the ops were not and will not be applied; ErrUnknownOutcome promises nothing.
+//   - After Linearize the local store shows every write that any client was told of before the call.
+//   - Ops that arrive while an entry is in flight travel together in the next one, each with its own result.
+//   - A log that cannot be written or read ends the process through Config.Fatal: never go on, never diverge.
+//   - Every wait has a deadline: the caller's, or Timing.Request. The library's futures may never come.
+//   - Being leader is a function: Lead calls its services after everything committed is applied, cancels their
+//     context on loss, and joins them before it calls them again.
+//
+// The library is code in our scope. What it gets wrong, this package corrects on the way in and out:
+//
+//   - A follower commits up to min(leader's commit, its own last index), where the paper says the last entry of
+//     that message; a stale tail would be applied. transport lowers the leader's commit in each message.
+//   - The fast path of heartbeats races the main loop (hashicorp/raft#695). transport takes no heartbeat handler.
+//   - VerifyLeader counts answers to messages that were sent before it was called, so a leader that was paused
+//     may believe what lay in its socket buffers. A majority is asked for its term instead (read.go).
+//   - A disk that hangs leaves the leader heart-beating and never replaced (#503). disk ends the process.
+//   - A snapshot that cannot be restored is sent for ever (#697). machine ends the process.
+//
+// Servers speak two protocols over one Transport, told apart by a connection's first byte: raft's own, and the
+// questions of ask.go.
+//
+// Concurrency: every method of Node may be called by any goroutine. One Lead may run at a time.
+package consensus

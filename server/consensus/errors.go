@@ -1,0 +1,53 @@
+package consensus
+
+import (
+	"errors"
+	"fmt"
+)
+
+// What Propose, Linearize and the membership changes fail with; compare with errors.Is.
+var (
+	// ErrNotLeader says that another server leads, or none. Nothing was applied. The error is a *NotLeaderError.
+	ErrNotLeader = errors.New("this server is not the leader")
+	// ErrUnknownOutcome says that the ops may have been applied, or may be applied later.
+	ErrUnknownOutcome = errors.New("the outcome of the write is unknown")
+	// ErrNoQuorum says that no majority of servers answered in time. Nothing was applied.
+	ErrNoQuorum = errors.New("no majority of the servers answered in time")
+	// ErrOverloaded says that too many writes wait already. Nothing was applied.
+	ErrOverloaded = errors.New("too many writes are waiting")
+	// ErrTooLarge says that one proposal is over MaxProposal. Nothing was applied.
+	ErrTooLarge = errors.New("the write is too large")
+	// ErrClosed says that the node is closed or about to close. Nothing was applied.
+	ErrClosed = errors.New("this server is shutting down")
+	// ErrNameTaken says that a live server of the same name has another address.
+	ErrNameTaken = errors.New("a live server has this name already")
+	// ErrUnreachable says that the server that wants to join does not answer at its address.
+	ErrUnreachable = errors.New("the server does not answer at its address")
+)
+
+// What Open fails with, apart from mistakes in its Config.
+var (
+	// ErrInUse says that another process holds the data folder.
+	ErrInUse = errors.New("the data folder is in use by another process")
+	// ErrForeign says that the data folder belongs to another cluster or server.
+	ErrForeign = errors.New("the data folder belongs to another cluster or server")
+	// ErrDamaged says that the data folder cannot be read. Join with an empty folder to get the state from the
+	// other servers.
+	ErrDamaged = errors.New("the data folder is damaged")
+)
+
+// NotLeaderError is ErrNotLeader with the leader, if it is known.
+type NotLeaderError struct {
+	// Leader and Address are the leader's name and address; empty if there is none.
+	Leader, Address string
+}
+
+func (e *NotLeaderError) Error() string {
+	if e.Leader == "" {
+		return ErrNotLeader.Error() + ", and no leader is known"
+	}
+	return fmt.Sprintf("%v, %s at %s is", ErrNotLeader, e.Leader, e.Address)
+}
+
+// Is makes errors.Is(err, ErrNotLeader) true.
+func (e *NotLeaderError) Is(target error) bool { return target == ErrNotLeader }

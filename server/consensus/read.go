@@ -1,0 +1,216 @@
+package consensus
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/holt-project/holt/fsm"
+)
+
+// retryPause is how long a read waits before it asks again, unless the leader changes before.
+const retryPause = 50 * time.Millisecond
+
+// confirmation is what a leader knows when a majority has just confirmed it.
+type confirmation struct {
+	// Index is the last committed command when the confirmation began: a store that has applied it shows
+	// everything that was acknowledged by then.
+	Index uint64
+	// Term is the leader's. Commit is its last committed entry and CommitTerm that one's term; zero if the entry
+	// is only in a snapshot.
+	Term, Commit, CommitTerm uint64
+}
+
+// Linearize returns when the local store has applied everything that was committed before the call, so that a read
+// of it is linearizable. While there is no leader it waits for one. It fails with ErrNoQuorum or ErrClosed.
+func (n *Node) Linearize(ctx context.Context) error {
+	ctx, cancel := n.bounded(ctx)
+	defer cancel()
+	for {
+		changed := n.changed.wait()
+		index, err := n.readIndex(ctx)
+		if err == nil {
+			err = n.store.WaitApplied(ctx, index)
+		}
+		if err == nil {
+			return nil
+		}
+		if !sleep(ctx, changed, retryPause) {
+			return noQuorum(ctx, err)
+		}
+	}
+}
+
+// sleep returns after d, or earlier when something changes. It is false when ctx has ended.
+func sleep(ctx context.Context, changed <-chan struct{}, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-changed:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return ctx.Err() == nil
+}
+
+func (n *Node) readIndex(ctx context.Context) (uint64, error) {
+	_, address, self := n.Leader()
+	switch {
+	case self:
+		c, err := n.confirm.do(ctx)
+		return c.Index, err
+	case address == "":
+		return 0, n.notLeader()
+	}
+	a, err := n.ask(ctx, address, askIndex)
+	return a.Index, err
+}
+
+// confirmLeader finds out whether this server leads still. The commit index is read before the majority is asked:
+// what was acknowledged before is in it, and nobody else can have acknowledged anything until the majority answered.
+func (n *Node) confirmLeader() (confirmation, error) {
+	ctx, cancel := n.bounded(context.Background())
+	defer cancel()
+	term, err := n.settle(ctx)
+	if err != nil {
+		return confirmation{}, err
+	}
+	c := confirmation{Term: term, Commit: n.raft.CommitIndex()}
+	if err := n.majorityIsIn(ctx, term); err != nil {
+		return confirmation{}, err
+	}
+	if !n.leads() || n.raft.CurrentTerm() != term {
+		return confirmation{}, n.notLeader()
+	}
+	if c.Index, err = n.entries.upTo(c.Commit, n.store); err != nil {
+		return confirmation{}, err
+	}
+	c.CommitTerm, err = n.entries.term(c.Commit)
+	return c, err
+}
+
+// settle makes sure that this server, as the leader, has committed an entry of its own term and applied everything
+// before it; until then its commit index may be behind (Raft, section 8). It returns the term.
+func (n *Node) settle(ctx context.Context) (uint64, error) {
+	term := n.raft.CurrentTerm()
+	if !n.leads() {
+		return 0, n.notLeader()
+	}
+	if n.settled.Load() == term {
+		return term, nil
+	}
+	err := n.await(ctx, func() raft.Future { return n.raft.Barrier(n.cfg.Timing.Request) })
+	switch {
+	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipLost),
+		err == nil && n.raft.CurrentTerm() != term:
+		return 0, n.notLeader()
+	case err != nil:
+		return 0, err
+	}
+	n.settled.Store(term)
+	return term, nil
+}
+
+// majorityIsIn asks the voters for their terms. A majority still in term means that nobody was elected after it when
+// they answered. The library's VerifyLeader does not show that, because it counts answers to older messages.
+func (n *Node) majorityIsIn(ctx context.Context, term uint64) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	voters := n.voters()
+	votes := make(chan bool, len(voters))
+	for _, v := range voters {
+		if string(v.ID) == n.cfg.Name {
+			votes <- true
+			continue
+		}
+		asked := n.spawn(func() {
+			a, err := n.ask(ctx, string(v.Address), askState)
+			votes <- err == nil && a.Name == string(v.ID) && a.Term == term
+		})
+		if !asked {
+			return ErrClosed
+		}
+	}
+	yes := 0
+	for range voters {
+		select {
+		case vote := <-votes:
+			if vote {
+				yes++
+			}
+		case <-ctx.Done():
+			return noQuorum(ctx, nil)
+		}
+		if yes > len(voters)/2 {
+			return nil
+		}
+	}
+	return ErrNoQuorum
+}
+
+// learn tells raft what the leader has just confirmed, so that a read need not wait for the leader's next message.
+// It is a message that the leader could have sent: of its term, about an entry of its log that is committed.
+func (n *Node) learn(a answer) {
+	if a.CommitTerm == 0 || a.Commit <= n.raft.CommitIndex() || a.Commit > n.raft.LastIndex() {
+		return
+	}
+	n.trans.inject(&raft.AppendEntriesRequest{
+		RPCHeader: raft.RPCHeader{
+			ProtocolVersion: raft.ProtocolVersionMax,
+			ID:              []byte(a.Name),
+			Addr:            []byte(a.Address),
+		},
+		Term:              a.Term,
+		Leader:            []byte(a.Address),
+		PrevLogEntry:      a.Commit,
+		PrevLogTerm:       a.CommitTerm,
+		LeaderCommitIndex: a.Commit,
+	})
+}
+
+// commandIndex finds the last command among committed entries: stores apply commands only, so waiting for any other
+// entry would be waiting for ever.
+type commandIndex struct {
+	logs raft.LogStore
+
+	mu   sync.Mutex
+	seen uint64 // guarded by mu; entries up to here are looked at
+	last uint64 // guarded by mu; the last command among them
+}
+
+// upTo returns the last command up to the committed entry at commit, or a later committed one. Entries that are no
+// longer in the log are in a snapshot, and so in store.
+func (c *commandIndex) upTo(commit uint64, store *fsm.Store) (uint64, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := commit; i > c.seen; i-- {
+		var l raft.Log
+		err := c.logs.GetLog(i, &l)
+		if errors.Is(err, raft.ErrLogNotFound) {
+			c.last = max(c.last, store.View().Index())
+			break
+		}
+		if err != nil {
+			return 0, err
+		}
+		if l.Type == raft.LogCommand {
+			c.last = i
+			break
+		}
+	}
+	c.seen = max(c.seen, commit)
+	return c.last, nil
+}
+
+// term returns the term of the entry at index, or zero if it is no longer in the log.
+func (c *commandIndex) term(index uint64) (uint64, error) {
+	var l raft.Log
+	err := c.logs.GetLog(index, &l)
+	if errors.Is(err, raft.ErrLogNotFound) {
+		return 0, nil
+	}
+	return l.Term, err
+}

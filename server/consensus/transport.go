@@ -1,0 +1,149 @@
+package consensus
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+
+	"github.com/hashicorp/raft"
+)
+
+// transport stands between raft and the library's network transport, and corrects what goes in. See doc.go.
+type transport struct {
+	inner    libraryTransport
+	consumer chan raft.RPC
+	stop     chan struct{}
+	once     sync.Once
+	wg       sync.WaitGroup
+}
+
+// libraryTransport is what raft.NetworkTransport does for us.
+type libraryTransport interface {
+	raft.Transport
+	raft.WithPreVote
+	raft.WithClose
+}
+
+func newTransport(inner libraryTransport) *transport {
+	t := &transport{inner: inner, consumer: make(chan raft.RPC), stop: make(chan struct{})}
+	t.wg.Go(t.pump)
+	return t
+}
+
+// pump hands the messages from other servers on to raft.
+func (t *transport) pump() {
+	for {
+		select {
+		case rpc := <-t.inner.Consumer():
+			if a, ok := rpc.Command.(*raft.AppendEntriesRequest); ok {
+				clampCommit(a)
+			}
+			select {
+			case t.consumer <- rpc:
+			case <-t.stop:
+				return
+			}
+		case <-t.stop:
+			return
+		}
+	}
+}
+
+// clampCommit lowers the leader's commit index to the last entry that the message speaks of (Raft, figure 2). What
+// this server has behind that entry may be of an old leader, and in conflict with what was committed.
+func clampCommit(a *raft.AppendEntriesRequest) {
+	last := a.PrevLogEntry
+	if n := len(a.Entries); n > 0 {
+		last = a.Entries[n-1].Index
+	}
+	a.LeaderCommitIndex = min(a.LeaderCommitIndex, last)
+}
+
+// inject gives raft a message that reached this server on another way than the library's.
+func (t *transport) inject(a *raft.AppendEntriesRequest) {
+	clampCommit(a)
+	select {
+	case t.consumer <- raft.RPC{Command: a, RespChan: make(chan raft.RPCResponse, 1)}:
+	case <-t.stop:
+	}
+}
+
+// Consumer implements raft.Transport.
+func (t *transport) Consumer() <-chan raft.RPC { return t.consumer }
+
+// SetHeartbeatHandler implements raft.Transport. It ignores the handler: heartbeats take the same way as everything
+// else, because the fast one changes raft's state behind its main loop's back.
+func (t *transport) SetHeartbeatHandler(func(raft.RPC)) {}
+
+// LocalAddr implements raft.Transport.
+func (t *transport) LocalAddr() raft.ServerAddress { return t.inner.LocalAddr() }
+
+// AppendEntriesPipeline implements raft.Transport.
+func (t *transport) AppendEntriesPipeline(id raft.ServerID, to raft.ServerAddress) (raft.AppendPipeline, error) {
+	return t.inner.AppendEntriesPipeline(id, to)
+}
+
+// AppendEntries implements raft.Transport.
+func (t *transport) AppendEntries(id raft.ServerID, to raft.ServerAddress, args *raft.AppendEntriesRequest,
+	resp *raft.AppendEntriesResponse) error {
+	return t.inner.AppendEntries(id, to, args, resp)
+}
+
+// RequestVote implements raft.Transport.
+func (t *transport) RequestVote(id raft.ServerID, to raft.ServerAddress, args *raft.RequestVoteRequest,
+	resp *raft.RequestVoteResponse) error {
+	return retry(func() error { return t.inner.RequestVote(id, to, args, resp) })
+}
+
+// RequestPreVote implements raft.WithPreVote.
+func (t *transport) RequestPreVote(id raft.ServerID, to raft.ServerAddress, args *raft.RequestPreVoteRequest,
+	resp *raft.RequestPreVoteResponse) error {
+	return retry(func() error { return t.inner.RequestPreVote(id, to, args, resp) })
+}
+
+// InstallSnapshot implements raft.Transport.
+func (t *transport) InstallSnapshot(id raft.ServerID, to raft.ServerAddress, args *raft.InstallSnapshotRequest,
+	resp *raft.InstallSnapshotResponse, data io.Reader) error {
+	return t.inner.InstallSnapshot(id, to, args, resp, data)
+}
+
+// EncodePeer implements raft.Transport.
+func (t *transport) EncodePeer(id raft.ServerID, a raft.ServerAddress) []byte {
+	return t.inner.EncodePeer(id, a)
+}
+
+// DecodePeer implements raft.Transport.
+func (t *transport) DecodePeer(b []byte) raft.ServerAddress { return t.inner.DecodePeer(b) }
+
+// TimeoutNow implements raft.Transport.
+func (t *transport) TimeoutNow(id raft.ServerID, to raft.ServerAddress, args *raft.TimeoutNowRequest,
+	resp *raft.TimeoutNowResponse) error {
+	return retry(func() error { return t.inner.TimeoutNow(id, to, args, resp) })
+}
+
+// Close implements raft.WithClose.
+func (t *transport) Close() error {
+	t.once.Do(func() { close(t.stop) })
+	err := t.inner.Close()
+	t.wg.Wait()
+	return err
+}
+
+// connPool is how many idle connections the library keeps to each server.
+const connPool = 3
+
+// retry repeats a message until it cannot have met a connection that died in the pool: connections between two
+// followers rest from one election to the next, and an election must not wait for a round because of that. The
+// messages that use it may arrive twice. A timeout is no sign of a dead connection.
+func retry(send func() error) error {
+	err := send()
+	for range connPool {
+		var timeout net.Error
+		if err == nil || errors.As(err, &timeout) && timeout.Timeout() {
+			return err
+		}
+		err = send()
+	}
+	return err
+}
