@@ -4,5 +4,17 @@ package kinds
 func Builtin() *Registry {
 	return NewRegistry(
 		configMap(),
+		deployment(),
+		endpointSlice(),
+		event(),
+		lease(),
+		namespace(),
+		node(),
+		pod(),
+		priorityClass(),
+		replicaSet(),
+		secret(),
+		service(),
+		serviceAccount(),
 	)
 }

@@ -29,8 +29,8 @@ type Kind struct {
 	// Default fills in what the user left out. It runs on every object that a client sent; nil does nothing.
 	Default func(obj fsm.Value)
 	// Prepare sets what clients may not: on create (old is nil) it empties the status and starts the generation;
-	// on update it keeps the old status and counts the generation up when the specification changed. nil does
-	// nothing.
+	// on update it keeps the old status and counts the generation up when the specification changed. It runs after
+	// Default and before Validate, and not for subresources: their functions do what is needed. nil does nothing.
 	Prepare func(obj, old fsm.Value)
 	// Validate returns all errors of an object at once; the object's metadata is checked by the API.
 	Validate func(obj fsm.Value) field.ErrorList
@@ -50,7 +50,9 @@ type Kind struct {
 	// Indexes that the store keeps for this kind.
 	Indexes map[string]fsm.IndexFunc
 
-	// Columns and Cells make the table that kubectl prints. Without them it shows name and age.
+	// Columns and Cells make the table that kubectl prints: all of it, the age too, but for the name, which
+	// TableColumns and TableRow put first unless the kind has a column "Name" of its own. Without them it shows
+	// name and age.
 	Columns []metav1.TableColumnDefinition
 	Cells   func(obj fsm.Value, now time.Time) []any
 }
@@ -66,7 +68,9 @@ type Subresource struct {
 	Get func(obj fsm.Value) (runtime.Object, error)
 	// Update changes obj, a copy of the stored object, as body asks. nil forbids update and patch.
 	Update func(obj fsm.Value, body runtime.Object) field.ErrorList
-	// Create changes obj, a copy of the stored object, as the posted body asks ("binding"). nil forbids create.
+	// Create changes obj, a copy of the stored object, as the posted body asks ("binding"). nil forbids create. The
+	// API sets the body's creation timestamp before: it is the time of the change. Errors are the API's own
+	// (apimachinery's StatusError).
 	Create func(obj fsm.Value, body runtime.Object) error
 	// Connect marks a stream ("log"): the API proxies it to the agent of the pod's node.
 	Connect bool
@@ -78,7 +82,9 @@ func (k *Kind) GroupResource() schema.GroupResource {
 }
 
 // GVR is the kind's place in URLs.
-func (k *Kind) GVR() schema.GroupVersionResource { return k.GVK.GroupVersion().WithResource(k.Resource) }
+func (k *Kind) GVR() schema.GroupVersionResource {
+	return k.GVK.GroupVersion().WithResource(k.Resource)
+}
 
 // Key is the store's key of one object of the kind.
 func (k *Kind) Key(namespace, name string) fsm.Key {
