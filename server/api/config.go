@@ -1,0 +1,130 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/version"
+
+	"github.com/holt-project/holt/fsm"
+	"github.com/holt-project/holt/server/admission"
+	"github.com/holt-project/holt/server/auth"
+	"github.com/holt-project/holt/server/kinds"
+)
+
+// Store is this server's copy of the state.
+type Store interface {
+	View() fsm.View
+	Watch(resource, namespace string, revision uint64) (*fsm.Watch, error)
+	// WaitRevision returns once the state has reached revision, or with ctx's error.
+	WaitRevision(ctx context.Context, revision uint64) error
+}
+
+// Consensus is the replicated log. Its errors tell their nature by the methods that errors.go looks for; an error of
+// Propose that has none of them counts as an unknown outcome.
+type Consensus interface {
+	// Propose returns one result for each op after this server's store has applied them.
+	Propose(ctx context.Context, ops []fsm.Op) ([]fsm.Result, error)
+	// Linearize returns once the store shows everything that was committed before the call.
+	Linearize(ctx context.Context) error
+	// Leader returns the leader's name and the host:port of its API, both empty when there is none, and whether it
+	// is this server.
+	Leader() (name, address string, self bool)
+}
+
+// Authenticator finds out who makes a request. An error refuses it with 401; a request without any identity is
+// auth.Anonymous or an error, as the authenticator likes.
+type Authenticator interface {
+	Authenticate(r *http.Request) (auth.User, error)
+}
+
+// Authorizer decides whether a request is allowed. The reason is shown to the client.
+type Authorizer interface {
+	Authorize(ctx context.Context, a auth.Attributes) (allowed bool, reason string)
+}
+
+// AgentDialer tells how to reach the agent of a node: its base URL and the transport that authenticates both sides.
+type AgentDialer interface {
+	Agent(node *corev1.Node) (*url.URL, http.RoundTripper, error)
+}
+
+// Config is what a Server is made of. Kinds, Store, Consensus, Auth and Authz are required.
+type Config struct {
+	Kinds     *kinds.Registry
+	Store     Store
+	Consensus Consensus
+	Auth      Authenticator
+	Authz     Authorizer
+	// Discovery serves /api and /apis down to the group versions; OpenAPI serves /openapi/. nil answers 404.
+	Discovery, OpenAPI http.Handler
+	// Extra are handlers by path prefix ("/holt/v1/"). They run after authentication, and after authorization of
+	// their path as a non-resource URL.
+	Extra map[string]http.Handler
+	// Admit are the admission steps, in order. They run on the leader.
+	Admit []admission.Step
+	// Agents reaches the agents for pod logs; nil refuses them.
+	Agents AgentDialer
+	// Forward reaches other servers, with this server's certificate. nil refuses writes on a follower.
+	Forward http.RoundTripper
+	// Version is what /version tells; the zero value stands for DefaultVersion.
+	Version version.Info
+	Log     *slog.Logger
+
+	// RequestTimeout bounds every request but watches and logs; 0 stands for 10 s.
+	RequestTimeout time.Duration
+	// BookmarkEvery is the time between the bookmarks of a watch; 0 stands for one minute.
+	BookmarkEvery time.Duration
+	// Now is the clock; nil stands for time.Now.
+	Now func() time.Time
+}
+
+// Defaults and limits.
+const (
+	defaultRequestTimeout = 10 * time.Second
+	defaultBookmarkEvery  = time.Minute
+	maxRequestTimeout     = time.Minute
+	// maxBody is Kubernetes' limit on the body of a request, in bytes.
+	maxBody = 3 << 20
+	// maxURI bounds the request line: long label selectors fit, floods do not.
+	maxURI = 64 << 10
+)
+
+// DefaultVersion is the version of the Kubernetes API that Holt speaks.
+var DefaultVersion = version.Info{
+	Major: "1", Minor: "37", GitVersion: "v1.37.2+holt", GitTreeState: "clean", Compiler: "gc",
+}
+
+// Server is the API as an http.Handler.
+type Server struct {
+	cfg   Config
+	pages *pageViews
+	log   *slog.Logger
+}
+
+// New makes a Server. It fails if a required part is missing.
+func New(cfg Config) (*Server, error) {
+	if cfg.Kinds == nil || cfg.Store == nil || cfg.Consensus == nil || cfg.Auth == nil || cfg.Authz == nil {
+		return nil, errors.New("api: Kinds, Store, Consensus, Auth and Authz must be set")
+	}
+	if cfg.RequestTimeout <= 0 {
+		cfg.RequestTimeout = defaultRequestTimeout
+	}
+	if cfg.BookmarkEvery <= 0 {
+		cfg.BookmarkEvery = defaultBookmarkEvery
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Version.GitVersion == "" {
+		cfg.Version = DefaultVersion
+	}
+	return &Server{cfg: cfg, pages: newPageViews(cfg.Now), log: cfg.Log}, nil
+}

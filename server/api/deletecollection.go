@@ -1,0 +1,74 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"sync"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/holt-project/holt/fsm"
+)
+
+// collectionWorkers delete at once: proposals that meet travel in one log entry.
+const collectionWorkers = 32
+
+// deleteCollection deletes every object that the selectors match, and answers with them.
+func (s *Server) deleteCollection(ctx context.Context, r *request) (response, error) {
+	opts, dry, err := r.deleteOptions()
+	if err != nil {
+		return response{}, err
+	}
+	sel, err := r.selection(r.query.Get("labelSelector"), r.query.Get("fieldSelector"))
+	if err != nil {
+		return response{}, err
+	}
+	if err := s.cfg.Consensus.Linearize(ctx); err != nil {
+		return response{}, err
+	}
+	v := s.cfg.Store.View()
+	l := &listing{meta: metav1.ListMeta{ResourceVersion: strconv.FormatUint(v.Revision(), 10)}}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(collectionWorkers)
+	var mu sync.Mutex // guards the list of items
+	for o := range sel.in(v, nil) {
+		g.Go(func() error {
+			done, err := s.deleteOne(gctx, r, o.Key, forOne(opts, o), dry)
+			if err != nil {
+				return gone(err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			l.items = append(l.items, done.object)
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return response{}, err
+	}
+	return response{code: http.StatusOK, list: l}, nil
+}
+
+// forOne adds the UID, so that an object which has taken the place of the selected one is spared.
+func forOne(opts *metav1.DeleteOptions, o *fsm.Object) *metav1.DeleteOptions {
+	own := opts.DeepCopy()
+	if own.Preconditions == nil {
+		own.Preconditions = &metav1.Preconditions{}
+	}
+	if own.Preconditions.UID == nil {
+		uid := o.Value.GetUID()
+		own.Preconditions.UID = &uid
+	}
+	return own
+}
+
+// gone forgives that somebody else was quicker.
+func gone(err error) error {
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,24 @@
+// Package api is the wire: it turns HTTP requests of the Kubernetes API into reads of the store and proposals to the
+// consensus, and answers as a Kubernetes API server does.
+//
+//	recover -> open paths -> authenticate -> authorize -> dispatch
+//	  read  -> linearize (unless the client asked for less) -> view -> encode
+//	  watch -> view or revision -> events -> frames
+//	  write -> leader: default, prepare, admit, validate, propose
+//	           else:   forward to the leader with the caller's identity
+//
+// Invariants:
+//
+//   - Every request that is not one of the open paths (health, version) has exactly one authentication and one
+//     authorization decision, made from the parsed RequestInfo that also selects the handler.
+//   - A write is read-modify-write under a revision precondition. It is tried again after a conflict, after a refusal
+//     that may rest on a stale view (once, after Linearize), and when the leader changed before it was proposed.
+//     It is never tried again when it may have been applied: the client gets 504 and is told so.
+//   - Objects of the store are shared: everything here works on deep copies. The bytes of an object are made once
+//     per revision and format, by fsm.Object.Encoded.
+//   - No kind has code of its own here, except Namespace and Pod where Kubernetes' wire protocol itself treats them
+//     apart (spec.finalizers, logs).
+//   - Identity headers are believed only from a TLS peer that is a server of the cluster.
+//
+// Concurrency: a Server is safe for any number of goroutines. It starts none that outlives a request.
+package api

@@ -1,0 +1,152 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/holt-project/holt/server/auth"
+)
+
+// The nature of an error of Consensus, told by a method. Each promises what it says: only an error with none of the
+// first three may hide a write that was applied.
+type (
+	notLeader      interface{ NotLeader() bool }      // certainly not applied: this server does not lead
+	noQuorum       interface{ NoQuorum() bool }       // certainly not applied, or not readable: too few servers
+	overloaded     interface{ Overloaded() bool }     // certainly not applied: try again later
+	unknownOutcome interface{ UnknownOutcome() bool } // proposed, and perhaps applied
+)
+
+func isNotLeader(err error) bool {
+	var e notLeader
+	return errors.As(err, &e) && e.NotLeader()
+}
+
+func isNoQuorum(err error) bool {
+	var e noQuorum
+	return errors.As(err, &e) && e.NoQuorum()
+}
+
+func isOverloaded(err error) bool {
+	var e overloaded
+	return errors.As(err, &e) && e.Overloaded()
+}
+
+func isUnknown(err error) bool {
+	var e unknownOutcome
+	return errors.As(err, &e) && e.UnknownOutcome()
+}
+
+// unknownError wraps an error of Propose whose outcome is open.
+type unknownError struct{ err error }
+
+func (e unknownError) Error() string        { return "the outcome of the write is unknown: " + e.err.Error() }
+func (e unknownError) Unwrap() error        { return e.err }
+func (e unknownError) UnknownOutcome() bool { return true }
+
+// retrySeconds is what clients are told to wait where waiting helps.
+const retrySeconds = 1
+
+// statusOf maps every error to the Status that the client gets. It is the only place that does.
+func statusOf(err error) metav1.Status {
+	var api apierrors.APIStatus
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &api):
+		return api.Status()
+	case isUnknown(err):
+		return apierrors.NewTimeoutError(err.Error()+"; read the object before trying again", retrySeconds).ErrStatus
+	case isNotLeader(err):
+		return unavailable("no server leads the cluster at present")
+	case isNoQuorum(err):
+		return unavailable("too few servers of the cluster are reachable: " + err.Error())
+	case isOverloaded(err):
+		return apierrors.NewTooManyRequests(err.Error(), retrySeconds).ErrStatus
+	case errors.As(err, &tooLarge):
+		return apierrors.NewRequestEntityTooLargeError(fmt.Sprintf("limit is %d", tooLarge.Limit)).ErrStatus
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return apierrors.NewTimeoutError("the request was not finished in time: "+err.Error(), retrySeconds).ErrStatus
+	}
+	return apierrors.NewInternalError(err).ErrStatus
+}
+
+func unavailable(message string) metav1.Status {
+	s := apierrors.NewServiceUnavailable(message).ErrStatus
+	s.Details = &metav1.StatusDetails{RetryAfterSeconds: retrySeconds}
+	return s
+}
+
+func statusError(code int32, reason metav1.StatusReason, format string, args ...any) error {
+	return &apierrors.StatusError{ErrStatus: metav1.Status{
+		Status: metav1.StatusFailure, Code: code, Reason: reason, Message: fmt.Sprintf(format, args...),
+	}}
+}
+
+func badRequest(format string, args ...any) error {
+	return apierrors.NewBadRequest(fmt.Sprintf(format, args...))
+}
+
+func errNoRoute() error {
+	return statusError(http.StatusNotFound, metav1.StatusReasonNotFound, "the server could not find the requested resource")
+}
+
+func errMethod(gr schema.GroupResource, verb string) error { return apierrors.NewMethodNotSupported(gr, verb) }
+
+func errModified(gr schema.GroupResource, name string) error {
+	return apierrors.NewConflict(gr, name, errors.New(
+		"the object has been modified; please apply your changes to the latest version and try again"))
+}
+
+func errMediaType(accepted string) error {
+	return statusError(http.StatusUnsupportedMediaType, metav1.StatusReasonUnsupportedMediaType,
+		"the body of the request was in an unknown format - accepted media types include: %s", accepted)
+}
+
+func errNotAcceptable() error {
+	return statusError(http.StatusNotAcceptable, metav1.StatusReasonNotAcceptable,
+		"only the following media types are accepted: %s", acceptedTypes)
+}
+
+// errExpired is 410: the client must list again.
+func errExpired(format string, args ...any) error {
+	return apierrors.NewResourceExpired(fmt.Sprintf(format, args...))
+}
+
+// errTooLarge is Kubernetes' answer to a resource version that this server has not reached.
+func errTooLarge(want, have uint64) error {
+	e := apierrors.NewTimeoutError(fmt.Sprintf("Too large resource version: %d, current: %d", want, have), retrySeconds)
+	e.ErrStatus.Details.Causes = []metav1.StatusCause{
+		{Type: metav1.CauseTypeResourceVersionTooLarge, Message: "Too large resource version"}}
+	return e
+}
+
+// errForbidden words a refusal as Kubernetes does.
+func errForbidden(a auth.Attributes, reason string) error {
+	if !a.ResourceRequest {
+		return statusError(http.StatusForbidden, metav1.StatusReasonForbidden, "forbidden: %s",
+			because(fmt.Sprintf("User %q cannot %s path %q", a.User.Name, a.Verb, a.Path), reason))
+	}
+	resource := a.Resource
+	if a.Subresource != "" {
+		resource += "/" + a.Subresource
+	}
+	where := "at the cluster scope"
+	if a.Namespace != "" {
+		where = fmt.Sprintf("in the namespace %q", a.Namespace)
+	}
+	msg := fmt.Sprintf("User %q cannot %s resource %q in API group %q %s", a.User.Name, a.Verb, resource, a.Group, where)
+	return apierrors.NewForbidden(schema.GroupResource{Group: a.Group, Resource: a.Resource}, a.Name,
+		errors.New(because(msg, reason)))
+}
+
+func because(message, reason string) string {
+	if reason == "" {
+		return message
+	}
+	return message + ": " + reason
+}

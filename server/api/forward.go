@@ -1,0 +1,183 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strings"
+	"sync/atomic"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/holt-project/holt/server/auth"
+)
+
+// The headers between servers. Identity is believed only from a server's certificate (fromServer).
+const (
+	headerUser   = "X-Remote-User"
+	headerUID    = "X-Remote-Uid"
+	headerGroup  = "X-Remote-Group"
+	headerExtra  = "X-Remote-Extra-"
+	headerPrefix = "X-Remote-"
+	// headerNotLeader marks an answer of a server that did not lead, and so certainly did not apply the write.
+	headerNotLeader = "X-Holt-Not-Leader"
+)
+
+// fromServer reports whether the TLS peer itself is a server of the cluster. A token, of whatever group, is not enough.
+func fromServer(r *http.Request, u auth.User) bool {
+	return r.TLS != nil && len(r.TLS.PeerCertificates) > 0 && r.Header.Get("Authorization") == "" && u.In(auth.ServersGroup)
+}
+
+func remoteUser(h http.Header) auth.User {
+	u := auth.User{Name: h.Get(headerUser), UID: h.Get(headerUID), Groups: h.Values(headerGroup)}
+	for k, values := range h {
+		if name, ok := strings.CutPrefix(k, headerExtra); ok {
+			key, err := url.PathUnescape(strings.ToLower(name))
+			if err != nil {
+				continue
+			}
+			if u.Extra == nil {
+				u.Extra = map[string][]string{}
+			}
+			u.Extra[key] = values
+		}
+	}
+	return u
+}
+
+func setRemoteUser(h http.Header, u auth.User) {
+	for k := range h {
+		if strings.HasPrefix(k, headerPrefix) {
+			h.Del(k)
+		}
+	}
+	h.Set(headerUser, u.Name)
+	if u.UID != "" {
+		h.Set(headerUID, u.UID)
+	}
+	for _, g := range u.Groups {
+		h.Add(headerGroup, g)
+	}
+	for k, values := range u.Extra {
+		for _, v := range values {
+			h.Add(headerExtra+url.PathEscape(k), v)
+		}
+	}
+}
+
+// serveWrite carries out a write on the leader, wherever that is, and follows it when it changes.
+func (s *Server) serveWrite(w http.ResponseWriter, r *request, forwarded bool) {
+	var err error
+	if r.body, err = readBody(r.http); err != nil {
+		s.fail(w, r.http, err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.http.Context(), s.timeout(r.query))
+	defer cancel()
+	for b := newBackoff(); ; {
+		done, err := s.tryWrite(ctx, w, r, forwarded)
+		if done {
+			return
+		}
+		if forwarded { // the server that forwarded it looks for the leader, not this one
+			w.Header().Set(headerNotLeader, "1")
+			s.fail(w, r.http, err)
+			return
+		}
+		if !b.wait(ctx) {
+			s.fail(w, r.http, err)
+			return
+		}
+	}
+}
+
+// errNoLeader says that no server is known to lead.
+type errNoLeader struct{}
+
+func (errNoLeader) Error() string   { return "no server leads the cluster" }
+func (errNoLeader) NotLeader() bool { return true }
+
+// tryWrite makes one attempt. It reports false, and why, when the write was certainly not applied for want of a leader.
+func (s *Server) tryWrite(ctx context.Context, w http.ResponseWriter, r *request, forwarded bool) (done bool, err error) {
+	_, address, self := s.cfg.Consensus.Leader()
+	switch {
+	case self:
+		r.warnings = nil
+		res, err := s.write(ctx, r)
+		if isNotLeader(err) {
+			return false, err
+		}
+		if err != nil {
+			s.fail(w, r.http, err)
+		} else {
+			s.send(w, r, res)
+		}
+		return true, nil
+	case forwarded, address == "", s.cfg.Forward == nil: // what was forwarded is never passed on in a circle
+		return false, errNoLeader{}
+	}
+	return s.forward(ctx, w, r, address)
+}
+
+// forward sends the write to the leader and passes its answer on.
+func (s *Server) forward(ctx context.Context, w http.ResponseWriter, r *request, address string) (done bool, err error) {
+	var sent atomic.Bool
+	trace := &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }}
+	out, err := s.forwarded(httptrace.WithClientTrace(ctx, trace), r, address)
+	if err != nil {
+		s.fail(w, r.http, err)
+		return true, nil
+	}
+	res, err := s.cfg.Forward.RoundTrip(out)
+	switch {
+	case err != nil && (!sent.Load() || dryRunQuery(r.query)):
+		s.log.Debug("the leader cannot be reached", "address", address, "err", err)
+		return false, errNoLeader{}
+	case err != nil:
+		s.fail(w, r.http, unknownError{fmt.Errorf("the connection to the leader broke: %w", err)})
+		return true, nil
+	}
+	defer res.Body.Close()
+	if res.Header.Get(headerNotLeader) != "" {
+		return false, errNoLeader{}
+	}
+	s.relay(w, r, res)
+	return true, nil
+}
+
+func dryRunQuery(q url.Values) bool { return q.Get("dryRun") != "" }
+
+func (s *Server) forwarded(ctx context.Context, r *request, address string) (*http.Request, error) {
+	u := url.URL{Scheme: "https", Host: address, Path: r.http.URL.Path, RawPath: r.http.URL.RawPath, RawQuery: r.http.URL.RawQuery}
+	out, err := http.NewRequestWithContext(ctx, r.http.Method, u.String(), bytes.NewReader(r.body))
+	if err != nil {
+		return nil, apierrors.NewInternalError(fmt.Errorf("forward to the leader: %w", err))
+	}
+	for _, k := range []string{"Accept", "Accept-Encoding", "Content-Type", "User-Agent"} {
+		if v := r.http.Header.Values(k); len(v) > 0 {
+			out.Header[k] = v
+		}
+	}
+	setRemoteUser(out.Header, r.user)
+	return out, nil
+}
+
+// relay passes the leader's answer on. The write is decided by now, so an answer that breaks off is broken off for the
+// client too.
+func (s *Server) relay(w http.ResponseWriter, r *request, res *http.Response) {
+	for k, values := range res.Header {
+		if k != headerAuditID && k != "Connection" && k != "Date" {
+			w.Header()[k] = values
+		}
+	}
+	w.WriteHeader(res.StatusCode)
+	if _, err := io.Copy(w, res.Body); err != nil && !errors.Is(err, context.Canceled) {
+		s.log.Debug("the leader's answer broke off", "path", r.info.Path, "err", err)
+		panic(http.ErrAbortHandler)
+	}
+}

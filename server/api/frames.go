@@ -1,0 +1,130 @@
+package api
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/holt-project/holt/fsm"
+)
+
+// frameWriter writes watch events: JSON objects one after the other, or protobuf messages with their length before
+// them (4 bytes, big endian).
+type frameWriter struct {
+	s       *Server
+	w       http.ResponseWriter
+	control *http.ResponseController
+	r       *request
+	a       accepted
+	// columns says that a table with its column definitions was sent: later ones carry none.
+	columns bool
+}
+
+const (
+	eventBookmark fsm.EventType = "BOOKMARK"
+	eventError    fsm.EventType = "ERROR"
+)
+
+func newFrameWriter(s *Server, w http.ResponseWriter, r *request, a accepted) *frameWriter {
+	w.Header().Set("Content-Type", a.contentType(true))
+	w.Header().Set("Cache-Control", "no-cache, private")
+	w.WriteHeader(http.StatusOK)
+	return &frameWriter{s: s, w: w, control: http.NewResponseController(w), r: r, a: a}
+}
+
+// flush sends what was written.
+func (f *frameWriter) flush() error { return f.control.Flush() }
+
+// object writes one event about o.
+func (f *frameWriter) object(t fsm.EventType, o *fsm.Object) error {
+	data, err := f.encode(o)
+	if err != nil {
+		return err
+	}
+	return f.frame(t, data)
+}
+
+func (f *frameWriter) encode(o *fsm.Object) ([]byte, error) {
+	switch f.a.shape {
+	case shapeTable:
+		t, err := f.s.table(f.r.kind, []*fsm.Object{o}, metav1.ListMeta{ResourceVersion: o.Value.GetResourceVersion()},
+			f.a.version, f.r.query.Get("includeObject"))
+		if err != nil {
+			return nil, err
+		}
+		if f.columns {
+			t.ColumnDefinitions = nil
+		}
+		f.columns = true
+		return encodeValue(t, f.a.format)
+	case shapePartial:
+		return encodeValue(partial(o.Value, f.a.version), f.a.format)
+	}
+	return encodeItem(o, f.a.format)
+}
+
+// bookmark promises that everything up to revision was sent; initial marks the end of the initial events.
+func (f *frameWriter) bookmark(revision uint64, initial bool) error {
+	v := f.r.kind.New()
+	v.GetObjectKind().SetGroupVersionKind(f.r.kind.GVK)
+	v.SetResourceVersion(strconv.FormatUint(revision, 10))
+	if initial {
+		v.SetAnnotations(map[string]string{metav1.InitialEventsAnnotationKey: "true"})
+	}
+	return f.object(eventBookmark, &fsm.Object{Key: f.r.kind.Key("", ""), Revision: revision, Value: v})
+}
+
+// end tells the client why the watch cannot go on.
+func (f *frameWriter) end(err error, revision uint64) {
+	if errors.Is(err, fsm.ErrCompacted) {
+		err = errExpired("too old resource version: %d (%d)", revision, f.s.cfg.Store.View().Revision())
+	}
+	status := statusOf(err)
+	status.TypeMeta = metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}
+	data, err := encodeValue(&status, f.a.format)
+	if err == nil {
+		err = f.frame(eventError, data)
+	}
+	if err == nil {
+		err = f.flush()
+	}
+	if err != nil {
+		f.s.log.Debug("watch ended without a word", "path", f.r.info.Path, "err", err)
+	}
+}
+
+// frame writes one event whose object is encoded already.
+func (f *frameWriter) frame(t fsm.EventType, object []byte) error {
+	if f.a.format == formatProtobuf {
+		return f.protobufFrame(t, object)
+	}
+	kind, err := json.Marshal(string(t))
+	if err != nil {
+		return err
+	}
+	for _, part := range [][]byte{[]byte(`{"type":`), kind, []byte(`,"object":`), object, []byte("}\n")} {
+		if _, err := f.w.Write(part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *frameWriter) protobufFrame(t fsm.EventType, object []byte) error {
+	e := metav1.WatchEvent{Type: string(t), Object: runtime.RawExtension{Raw: object}}
+	data, err := e.Marshal()
+	if err != nil {
+		return fmt.Errorf("encode watch event: %w", err)
+	}
+	if _, err := f.w.Write(binary.BigEndian.AppendUint32(nil, uint32(len(data)))); err != nil {
+		return err
+	}
+	_, err = f.w.Write(data)
+	return err
+}
