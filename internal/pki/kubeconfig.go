@@ -36,5 +36,5 @@ func (id Identity) SaveKubeconfig(path, server, user string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	return writeFile(path, id.Kubeconfig(server, user))
+	return WriteFile(path, id.Kubeconfig(server, user))
 }

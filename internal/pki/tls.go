@@ -59,7 +59,7 @@ func (id Identity) Save(folder string) error {
 		return err
 	}
 	for name, data := range map[string][]byte{authorityFile: id.AuthorityPEM, certFile: id.CertPEM, keyFile: id.KeyPEM} {
-		if err := writeFile(filepath.Join(folder, name), data); err != nil {
+		if err := WriteFile(filepath.Join(folder, name), data); err != nil {
 			return fmt.Errorf("save certificates: %w", err)
 		}
 	}
@@ -79,8 +79,8 @@ func LoadIdentity(folder string) (Identity, error) {
 	return id, nil
 }
 
-// writeFile replaces a file as a whole, so that a crash leaves the old one or the new one.
-func writeFile(path string, data []byte) error {
+// WriteFile replaces a file as a whole, so that a crash leaves the old one or the new one. Only its owner may read it.
+func WriteFile(path string, data []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
 	if err != nil {
 		return err

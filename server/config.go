@@ -1,0 +1,102 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/holt-project/holt/internal/enroll"
+	"github.com/holt-project/holt/server/admission"
+)
+
+// Config describes a server. Its keys are those of the configuration file and the flags of holt server.
+type Config struct {
+	// Name is unique among the servers; by default the machine's host name.
+	Name string
+	// DataDir holds everything that the server keeps.
+	DataDir string
+	// Bind is the address at which clients and other nodes reach the server.
+	Bind netip.Addr
+	Port uint16
+	// GossipPort is the same on all nodes.
+	GossipPort uint16
+	// Join are base URLs of servers of the cluster to join with Token; empty to begin a new cluster.
+	Join  []string
+	Token string
+	// ClusterCIDR is the range of pod addresses, ServiceCIDR that of Services. They are set when the cluster begins.
+	ClusterCIDR, ServiceCIDR netip.Prefix
+	// UnreachableSeconds is how long pods that do not say otherwise stay on a node that is lost.
+	UnreachableSeconds int64
+
+	Log *slog.Logger
+	// Ready is called once, when the server serves and knows a leader; nil does nothing.
+	Ready func()
+}
+
+// Defaults of Config.
+const (
+	DefaultPort               = 6443
+	DefaultDataDir            = "/var/lib/holt/server"
+	DefaultClusterCIDR        = "10.42.0.0/16"
+	DefaultServiceCIDR        = "10.43.0.0/16"
+	DefaultUnreachableSeconds = 2
+)
+
+// nodePorts is the range of node ports, as in Kubernetes.
+var nodePorts = admission.PortRange{First: 30000, Last: 32767}
+
+func (c *Config) validate() error {
+	var errs error
+	if msgs := validation.IsDNS1123Subdomain(c.Name); len(msgs) > 0 {
+		errs = errors.Join(errs, fmt.Errorf("--name %q: %s", c.Name, msgs[0]))
+	}
+	if !c.Bind.IsValid() || c.Bind.IsUnspecified() {
+		errs = errors.Join(errs, errors.New("--bind must be the address at which other nodes reach this server"))
+	}
+	for flag, cidr := range map[string]netip.Prefix{"--cluster-cidr": c.ClusterCIDR, "--service-cidr": c.ServiceCIDR} {
+		if !cidr.IsValid() || !cidr.Addr().Is4() || cidr.Bits() > 24 {
+			errs = errors.Join(errs, fmt.Errorf("%s %s: it must be an IPv4 range of at least /24", flag, cidr))
+		}
+	}
+	if c.ClusterCIDR.Overlaps(c.ServiceCIDR) {
+		errs = errors.Join(errs, errors.New("--cluster-cidr and --service-cidr must not overlap"))
+	}
+	for i, s := range c.Join {
+		url, err := enroll.URL(s)
+		if err != nil {
+			errs = errors.Join(errs, fmt.Errorf("--join: %w", err))
+		}
+		c.Join[i] = url
+	}
+	return errs
+}
+
+func (c *Config) address() string {
+	return netip.AddrPortFrom(c.Bind, c.Port).String()
+}
+
+func (c *Config) url() string { return "https://" + c.address() }
+
+func (c *Config) path(parts ...string) string {
+	return filepath.Join(append([]string{c.DataDir}, parts...)...)
+}
+
+// serviceAddress is the n-th address of the service range.
+func (c *Config) serviceAddress(n int) netip.Addr {
+	a := c.ServiceCIDR.Masked().Addr()
+	for range n {
+		a = a.Next()
+	}
+	return a
+}
+
+// KubernetesAddress and DNSAddress are the numbers in the service range of the API's own Service and of the cluster's
+// DNS.
+const (
+	KubernetesAddress = 1
+	DNSAddress        = 10
+)

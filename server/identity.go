@@ -1,0 +1,162 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/holt-project/holt/internal/enroll"
+	"github.com/holt-project/holt/internal/pki"
+	"github.com/holt-project/holt/server/join"
+)
+
+// joinRetry is the pause between attempts to join while no server answers.
+const joinRetry = time.Second
+
+// The files of a server's data folder, besides consensus' own.
+const (
+	identityDir     = "tls"
+	gossipKeyFile   = "gossip.key"
+	bootstrapFile   = "bootstrap.json"
+	serverTokenFile = "server-token"
+	agentTokenFile  = "agent-token"
+	kubeconfigFile  = "admin.kubeconfig"
+)
+
+// credentials are what a server needs to be one.
+type credentials struct {
+	pki.Identity
+	gossipKey []byte
+	// found is the cluster that this server begins, until it is in the store; nil otherwise.
+	found *founding
+}
+
+// founding is kept on disk until the cluster's secrets are in the store, so that a crash in between loses nothing.
+type founding struct {
+	CACert, CAKey, GossipKey []byte
+	Tokens                   []pki.Token
+}
+
+// load returns the server's credentials: those that it has, or new ones by joining or by founding a cluster.
+func (c *Config) load(ctx context.Context) (credentials, error) {
+	id, err := pki.LoadIdentity(c.path(identityDir))
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && len(c.Join) > 0:
+		return c.enroll(ctx)
+	case errors.Is(err, fs.ErrNotExist):
+		return c.found(time.Now())
+	case err != nil:
+		return credentials{}, fmt.Errorf("the server's certificates: %w", err)
+	}
+	key, err := os.ReadFile(c.path(gossipKeyFile))
+	if err != nil {
+		return credentials{}, fmt.Errorf("the gossip key: %w", err)
+	}
+	f, err := c.loadFounding()
+	return credentials{id, key, f}, err
+}
+
+// enroll joins the cluster, waiting for a server that answers.
+func (c *Config) enroll(ctx context.Context) (credentials, error) {
+	token, err := pki.ParseToken(c.Token)
+	if err != nil {
+		return credentials{}, err
+	}
+	if token.Role != pki.RoleServer {
+		return credentials{}, fmt.Errorf("the token is for a node of the role %s: a server needs one of: holt token create --role server", token.Role)
+	}
+	for {
+		id, grant, err := enroll.Join(ctx, c.Join, token, c.Name, c.Bind.String())
+		if err == nil {
+			return credentials{Identity: id, gossipKey: grant.GossipKey}, c.keep(id, grant.GossipKey)
+		}
+		if errors.Is(err, enroll.ErrRefused) {
+			return credentials{}, err
+		}
+		c.Log.Info("no server answers yet; joining is tried again", "error", err)
+		select {
+		case <-time.After(joinRetry):
+		case <-ctx.Done():
+			return credentials{}, fmt.Errorf("joining: %w", err)
+		}
+	}
+}
+
+// found makes a new cluster.
+func (c *Config) found(now time.Time) (credentials, error) {
+	authority, err := pki.NewAuthority(now)
+	if err != nil {
+		return credentials{}, err
+	}
+	f := &founding{CACert: authority.CertPEM, CAKey: authority.KeyPEM, GossipKey: make([]byte, 32)}
+	if _, err := rand.Read(f.GossipKey); err != nil {
+		return credentials{}, err
+	}
+	fingerprint, err := pki.Fingerprint(authority.CertPEM)
+	if err != nil {
+		return credentials{}, err
+	}
+	for _, role := range []string{pki.RoleServer, pki.RoleAgent} {
+		t, err := pki.NewToken(role, fingerprint)
+		if err != nil {
+			return credentials{}, err
+		}
+		f.Tokens = append(f.Tokens, t)
+	}
+	pair, err := authority.Issue(join.ServerSubject(c.Name, c.Bind, c.serviceAddress(KubernetesAddress)), now)
+	if err != nil {
+		return credentials{}, err
+	}
+	id := pki.Identity{Pair: pair, AuthorityPEM: authority.CertPEM}
+	data, err := json.Marshal(f)
+	if err != nil {
+		return credentials{}, err
+	}
+	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
+		return credentials{}, err
+	}
+	// The order matters: the identity comes last, and with it the founding is complete.
+	if err := pki.WriteFile(c.path(bootstrapFile), data); err != nil {
+		return credentials{}, err
+	}
+	return credentials{id, f.GossipKey, f}, c.keep(id, f.GossipKey)
+}
+
+func (c *Config) keep(id pki.Identity, gossipKey []byte) error {
+	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
+		return err
+	}
+	if err := pki.WriteFile(c.path(gossipKeyFile), gossipKey); err != nil {
+		return err
+	}
+	return id.Save(c.path(identityDir))
+}
+
+func (c *Config) loadFounding() (*founding, error) {
+	data, err := os.ReadFile(c.path(bootstrapFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var f founding
+	if err := json.Unmarshal(data, &f); err != nil {
+		return nil, fmt.Errorf("%s: %w", c.path(bootstrapFile), err)
+	}
+	return &f, nil
+}
+
+func (f *founding) token(role string) pki.Token {
+	for _, t := range f.Tokens {
+		if t.Role == role {
+			return t
+		}
+	}
+	return pki.Token{}
+}

@@ -1,0 +1,59 @@
+package join
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+
+	"github.com/holt-project/holt/internal/enroll"
+	"github.com/holt-project/holt/server/auth"
+)
+
+// Membership changes the Raft group.
+type Membership interface {
+	Join(ctx context.Context, name, address string) error
+	// Leader returns the leader's address, and whether this server leads.
+	Leader() (name, address string, self bool)
+}
+
+// Member is a server that asks to be a member of the Raft group.
+type Member struct {
+	Name    string `json:"name"`
+	Address string `json:"address"` // host:port
+}
+
+// Redirect is the answer of a server that does not lead.
+type Redirect struct {
+	Leader string `json:"leader"` // host:port; empty if there is none
+}
+
+// Members returns the handler by which servers become members. A server can add nobody but itself.
+func Members(m Membership) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var req Member
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest)).Decode(&req); err != nil {
+			answer(w, http.StatusBadRequest, enroll.Refusal{Error: err.Error()})
+			return
+		}
+		if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 ||
+			auth.FromCertificate(r.TLS.VerifiedChains[0][0]).Name != auth.ServerPrefix+req.Name {
+			answer(w, http.StatusForbidden, enroll.Refusal{Error: "a server can only add itself"})
+			return
+		}
+		_, address, self := m.Leader()
+		if !self {
+			answer(w, http.StatusMisdirectedRequest, Redirect{address})
+			return
+		}
+		if err := m.Join(r.Context(), req.Name, req.Address); err != nil {
+			answer(w, http.StatusServiceUnavailable, enroll.Refusal{Error: err.Error()})
+			return
+		}
+		answer(w, http.StatusOK, struct{}{})
+	}
+}
+
+// Status returns the handler that tells how this server is.
+func Status[T any](status func() T) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, status()) }
+}

@@ -1,0 +1,213 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/holt-project/holt/fsm"
+	"github.com/holt-project/holt/internal/enroll"
+	"github.com/holt-project/holt/internal/gossip"
+	"github.com/holt-project/holt/internal/pki"
+	"github.com/holt-project/holt/server/admission"
+	"github.com/holt-project/holt/server/api"
+	"github.com/holt-project/holt/server/api/discovery"
+	"github.com/holt-project/holt/server/api/openapi"
+	"github.com/holt-project/holt/server/auth"
+	"github.com/holt-project/holt/server/consensus"
+	"github.com/holt-project/holt/server/join"
+	"github.com/holt-project/holt/server/kinds"
+	"github.com/holt-project/holt/server/listener"
+)
+
+// Bounds of the HTTP server.
+const (
+	readHeaderTimeout = 10 * time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 64 << 10
+	shutdownTimeout   = 3 * time.Second
+	closeTimeout      = 5 * time.Second
+)
+
+// server is the wired process.
+type server struct {
+	Config
+	creds    credentials
+	kinds    *kinds.Registry
+	store    *fsm.Store
+	listener *listener.Listener
+	node     *consensus.Node
+	pool     *gossip.Pool
+	admit    []admission.Step
+	client   *tls.Config
+}
+
+// Run runs a server until ctx ends.
+func Run(ctx context.Context, cfg Config) error {
+	if err := cfg.validate(); err != nil {
+		return err
+	}
+	creds, err := cfg.load(ctx)
+	if err != nil {
+		return err
+	}
+	s := &server{Config: cfg, creds: creds, kinds: kinds.Builtin()}
+	s.store = fsm.New(s.kinds.Schema(), 0)
+	if err := s.open(); err != nil {
+		return err
+	}
+	err = s.serve(ctx)
+	return errors.Join(err, s.close())
+}
+
+// open takes what can be in use by others: ports and the data folder.
+func (s *server) open() error {
+	tlsServer, err := s.creds.ServerTLS()
+	if err != nil {
+		return err
+	}
+	if s.client, err = s.creds.ClientTLS(); err != nil {
+		return err
+	}
+	if s.listener, err = listener.Open(s.address(), tlsServer, s.client, isServer, s.Log); err != nil {
+		return err
+	}
+	fingerprint, err := pki.Fingerprint(s.creds.AuthorityPEM)
+	if err != nil {
+		return err
+	}
+	s.node, err = consensus.Open(consensus.Config{
+		Name: s.Name, Address: s.address(), Cluster: fingerprint, DataDir: s.path("raft"),
+		Transport: s.listener.Streams(), Bootstrap: s.creds.found != nil, Log: s.Log,
+	}, s.store)
+	if err != nil {
+		return errors.Join(err, s.listener.Close())
+	}
+	s.pool, err = gossip.Start(gossip.Config{Name: gossip.MemberName(pki.RoleServer, s.Name), Address: s.Bind.String(),
+		Port: int(s.GossipPort), Key: s.creds.gossipKey}, s.Log)
+	if err != nil {
+		return errors.Join(err, s.node.Close(context.Background()), s.listener.Close())
+	}
+	return nil
+}
+
+// isServer reports whether a TLS peer is a server of this cluster.
+func isServer(c tls.ConnectionState) bool {
+	return len(c.PeerCertificates) > 0 && auth.FromCertificate(c.PeerCertificates[0]).In(auth.ServersGroup)
+}
+
+func (s *server) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	return errors.Join(s.node.Close(ctx), s.pool.Close(), s.listener.Close())
+}
+
+// serve runs everything until ctx ends or the API fails.
+func (s *server) serve(ctx context.Context) error {
+	handler, err := s.handler()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	web := &http.Server{
+		Handler: handler, TLSConfig: s.listener.TLS(), BaseContext: func(net.Listener) context.Context { return ctx },
+		ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { s.pool.Run(ctx, s.gossipPeers) })
+	wg.Go(func() { s.node.Lead(ctx, s.lead) })
+	wg.Go(func() { s.arrive(ctx) })
+	failed := make(chan error, 1)
+	wg.Go(func() { failed <- web.Serve(s.listener.API()) })
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	cancel()
+	shut, done := context.WithTimeout(context.Background(), shutdownTimeout)
+	defer done()
+	if e := web.Shutdown(shut); e != nil {
+		_ = web.Close() // streams that did not end in time are cut
+	}
+	wg.Wait()
+	if errors.Is(err, http.ErrServerClosed) {
+		err = nil
+	}
+	return err
+}
+
+// handler wires the API.
+func (s *server) handler() (http.Handler, error) {
+	docs, err := openapi.New(s.kinds)
+	if err != nil {
+		return nil, fmt.Errorf("describe the API: %w", err)
+	}
+	s.admit = []admission.Step{
+		admission.NamespaceLifecycle(s.store, s.node),
+		admission.DefaultTolerations(s.UnreachableSeconds),
+		admission.NewServiceAllocator(s.ServiceCIDR, nodePorts, s.store, s.node).Step,
+	}
+	desk := join.NewDesk(stateOf{s.store, s.node}, s.aliveNode, s.serverURLs, s.serviceAddress(KubernetesAddress), s.Log)
+	return api.New(api.Config{
+		Kinds: s.kinds, Store: s.store, Consensus: s.node,
+		Auth: auth.Certificates{}, Authz: auth.NewAuthorizer(s.store.View),
+		Discovery: discovery.New(s.kinds), OpenAPI: docs,
+		Extra: map[string]http.Handler{
+			enroll.PathCA:      http.HandlerFunc(desk.CA),
+			enroll.PathJoin:    http.HandlerFunc(desk.Join),
+			enroll.PathMembers: join.Members(s.node),
+			enroll.PathStatus:  join.Status(s.status),
+		},
+		Admit:   s.admit,
+		Agents:  &agents{transport: transport(s.client)},
+		Forward: transport(s.client),
+		Log:     s.Log,
+	})
+}
+
+// transport reaches other nodes with this server's certificate. A peer that does not answer pings is given up.
+func transport(c *tls.Config) *http.Transport {
+	return &http.Transport{
+		TLSClientConfig: c, ForceAttemptHTTP2: true, TLSHandshakeTimeout: 2 * time.Second,
+		DialContext: (&net.Dialer{Timeout: 2 * time.Second}).DialContext,
+		HTTP2:       &http.HTTP2Config{SendPingTimeout: 2 * time.Second, PingTimeout: time.Second},
+	}
+}
+
+// stateOf joins the store and consensus into what join reads.
+type stateOf struct {
+	*fsm.Store
+	*consensus.Node
+}
+
+// agents reaches the agents of nodes.
+type agents struct{ transport http.RoundTripper }
+
+// AgentPort is where agents serve streams.
+const AgentPort = 10250
+
+func (a *agents) Agent(node *corev1.Node) (*url.URL, http.RoundTripper, error) {
+	port := node.Status.DaemonEndpoints.KubeletEndpoint.Port
+	if port == 0 {
+		port = AgentPort
+	}
+	for _, addr := range node.Status.Addresses {
+		if addr.Type == corev1.NodeInternalIP {
+			host := net.JoinHostPort(addr.Address, strconv.Itoa(int(port)))
+			return &url.URL{Scheme: "https", Host: host}, a.transport, nil
+		}
+	}
+	return nil, nil, fmt.Errorf("node %s has no internal address", node.Name)
+}
