@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -115,6 +116,19 @@ func TestWantOfMemoryIsTold(t *testing.T) {
 	}
 }
 
+func TestWantOfMemoryIsToldWhileTheContainerLives(t *testing.T) {
+	t.Parallel()
+	p := newPod(t)
+	c := p.container("web", "feed")
+	limit := int64(32 << 20)
+	c.Spec.Linux.Resources.Memory = &specs.LinuxMemory{Limit: &limit, Swap: &limit}
+	p.run(c)
+	got := p.waitFor("web", func(s protocol.ContainerStatus) bool { return s.OOMKilled })
+	if got.Status != protocol.Running {
+		t.Errorf("told only with the status %s", got.Status)
+	}
+}
+
 func TestLimitsShowInTheCgroup(t *testing.T) {
 	t.Parallel()
 	p := newPod(t)
@@ -165,28 +179,37 @@ func TestNothingLeaksIntoAContainer(t *testing.T) {
 	}
 }
 
-func TestTheShimsProgramCannotBeOverwritten(t *testing.T) {
+// The first process of a container begins as our own program. Were it the file
+// of the shim, the container could write to it through /proc (CVE-2019-5736).
+func TestTheShimsProgramIsOutOfAContainersReach(t *testing.T) {
 	t.Parallel()
-	before, err := os.ReadFile(shimBinary)
+	p := newPod(t)
+	c := p.container("web", "say", "0")
+	c.Spec.Process.Args = []string{"/proc/self/exe", "version"} // the classic trick: run it as the command
+	if err := p.Create(timeout(t), c); err != nil {
+		t.Fatal(err)
+	}
+	state, err := p.State(timeout(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := newPod(t, func(pod *protocol.Pod) { pod.HostPID = true })
-	c := p.container("web", "overwrite")
-	p.runToEnd(c)
-	hijack := p.container("hijack", "say", "0")
-	hijack.Spec.Process.Args = []string{"/proc/self/exe", "version"} // the classic trick
-	err = p.Create(timeout(t), hijack)
-	if err == nil {
-		_ = p.Shim.Start(timeout(t), "hijack")
-		p.waitFor("hijack", func(s protocol.ContainerStatus) bool { return s.Status == protocol.Exited })
-	}
-	after, err := os.ReadFile(shimBinary)
+	inside, err := os.Stat(fmt.Sprintf("/proc/%d/exe", state.Containers[0].PID))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if string(before) != string(after) {
-		t.Error("the shim's program has changed")
+	outside, err := os.Stat(fmt.Sprintf("/proc/%d/exe", state.ShimPID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if os.SameFile(inside, outside) {
+		t.Error("the container's first process runs from the shim's own file")
+	}
+	if err := p.Shim.Start(timeout(t), "web"); err != nil {
+		t.Fatal(err)
+	}
+	p.waitFor("web", func(s protocol.ContainerStatus) bool { return s.Status == protocol.Exited })
+	if diff := cmp.Diff([]string{"stdout F " + protocol.Version}, p.lines(c)); diff != "" {
+		t.Errorf("the trick did not even run: %s", diff)
 	}
 }
 
