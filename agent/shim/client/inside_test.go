@@ -3,6 +3,7 @@ package client_test
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -101,7 +102,59 @@ func TestNoProcessOfAContainerSurvivesItsFirst(t *testing.T) {
 		if pids := p.processes(); len(pids) != 1 {
 			t.Errorf("hostPID %v: processes %v, want the shim alone", hostPID, pids)
 		}
+		shim := p.processes()[0]
+		await(t, "the shim to collect the dead", func() bool { return len(children(t, shim)) == 0 })
 	}
+}
+
+// children of a process, dead ones that nobody has collected included.
+func children(t *testing.T, pid int) (all []string) {
+	t.Helper()
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("children of %d: %v, %v", pid, files, err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+		all = append(all, strings.Fields(string(data))...)
+	}
+	return all
+}
+
+func TestAShimDoesNotGrow(t *testing.T) {
+	t.Parallel()
+	p := newPod(t)
+	open := func() int {
+		state, err := p.State(timeout(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", state.ShimPID))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(fds)
+	}
+	cycle := func() {
+		p.runToEnd(p.container("web", "say", "0"))
+		bad := p.container("bad", "say", "0")
+		bad.Spec.Process.Args = []string{"/nope"}
+		if p.Create(timeout(t), bad) == nil {
+			t.Error("a bad container was created")
+		}
+		if err := p.Remove(timeout(t), "web"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cycle()
+	before := open()
+	for range 8 {
+		cycle()
+	}
+	await(t, "descriptors to be closed", func() bool { return open() <= before })
 }
 
 func TestWantOfMemoryIsTold(t *testing.T) {
