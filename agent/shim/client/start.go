@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/holt-project/holt/agent/shim/protocol"
 	"github.com/holt-project/holt/agent/shim/record"
 )
@@ -87,7 +89,8 @@ func launch(ctx context.Context, l Launch) error {
 	cmd.Env = []string{} // nothing of the agent's is the shim's business
 	cmd.Dir = "/"
 	cmd.Stderr = &said
-	cmd.WaitDelay = time.Second
+	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) } // it takes the shim along
+	cmd.WaitDelay = 5 * time.Second
 	err := cmd.Run()
 	if ctx.Err() != nil {
 		err = fmt.Errorf("gave up waiting: %w", ctx.Err())
