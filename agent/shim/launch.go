@@ -32,7 +32,7 @@ const (
 // tuning keeps a process that mostly sleeps small: few threads, little garbage.
 var tuning = []string{"GOMAXPROCS=2", "GOGC=25", "GOMEMLIMIT=12MiB"}
 
-// launch starts serve in a session of its own and waits until it is ready. It
+// launch starts serve out of reach of the terminal, and waits until it is ready. It
 // stands between the caller and serve, so that serve is nobody's child. SIGTERM
 // makes it take serve back, so that a caller who gave up knows it is gone.
 func launch(dir string) error {

@@ -313,3 +313,29 @@ func isState(err error) bool {
 	var coded *protocol.Error
 	return errors.As(err, &coded) && coded.Code == protocol.CodeState
 }
+
+func TestSIGTERMToTheShimEndsThePodInOrder(t *testing.T) {
+	t.Parallel()
+	p := newPod(t)
+	p.run(p.container("web", "stubborn"))
+	state, err := p.State(timeout(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	states, err := p.Watch(timeout(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, sig := range []unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGTERM} {
+		if err := unix.Kill(state.ShimPID, sig); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range states { // until the shim has ended
+	}
+	await(t, "the shim's end", func() bool { return !alive(state.ShimPID) })
+	if err := p.Shutdown(timeout(t)); err != nil { // also after its end
+		t.Fatal(err)
+	}
+	p.wantNothingLeft(state.Containers[0].PID)
+}

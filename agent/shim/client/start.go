@@ -31,7 +31,7 @@ type Launch struct {
 
 // Start returns the shim that serves the pod, and starts it if there is none;
 // what a dead one has left in the folder is cleaned up first. The shim runs in
-// a session and a cgroup of its own and is nobody's child. When Start fails,
+// a cgroup of its own, out of reach of the terminal, and is nobody's child. When Start fails,
 // nothing is left running.
 func Start(ctx context.Context, l Launch, log *slog.Logger) (*Shim, error) {
 	if err := l.Pod.Validate(); err != nil {
