@@ -84,7 +84,9 @@ func TestSwapUnderLoadLosesNothing(t *testing.T) {
 	}
 	for i := range 100 {
 		a.update(service(nil), pods[i%4], pods[(i+1)%4])
-		<-progress
+		for range 5 {
+			<-progress
+		}
 	}
 	stop()
 	load.Wait()
