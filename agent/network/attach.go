@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -56,13 +57,13 @@ func (n *Network) Attach(ctx context.Context, uid, netnsPath string) (netip.Addr
 	if err != nil {
 		return netip.Addr{}, err
 	}
-	if err := n.attach(linkName(uid), pod, addr); err != nil {
+	if err := n.attach(ctx, linkName(uid), pod, addr); err != nil {
 		return netip.Addr{}, fmt.Errorf("network: attach pod %s: %w", uid, err)
 	}
 	return addr, nil
 }
 
-func (n *Network) attach(name string, ns netns.NsHandle, addr netip.Addr) error {
+func (n *Network) attach(ctx context.Context, name string, ns netns.NsHandle, addr netip.Addr) error {
 	pod, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
 	if err != nil {
 		return fmt.Errorf("open netlink in the pod: %w", err)
@@ -78,7 +79,35 @@ func (n *Network) attach(name string, ns netns.NsHandle, addr netip.Addr) error 
 	if err := n.configureNode(link, addr); err != nil {
 		return fmt.Errorf("configure the node's end: %w", err)
 	}
+	for end, h := range map[string]*netlink.Handle{name: n.nl, podLink: pod} {
+		if err := awaitCarrier(ctx, h, end); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// awaitCarrier waits until a raised link sends. Both ends of a pair are up at once, but the kernel lets the one
+// raised first send a moment later, and drops what it is given before: the pod's first answer would be lost and
+// its peer would wait a second to ask again. In newer kernels the question itself brings the link there.
+func awaitCarrier(ctx context.Context, h *netlink.Handle, name string) error {
+	const limit, pause = 5 * time.Second, time.Millisecond
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for {
+		link, err := h.LinkByName(name)
+		if err != nil {
+			return fmt.Errorf("find %s: %w", name, err)
+		}
+		if link.Attrs().OperState == netlink.OperUp {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s does not come up: %w", name, ctx.Err())
+		case <-time.After(pause):
+		}
+	}
 }
 
 // ensureLink returns the node's end of the pair whose other end is the pod's eth0.

@@ -206,6 +206,35 @@ func TestPodsReachEachOtherAndTheNodes(t *testing.T) {
 	}
 }
 
+func TestFirstPacketIsNotLost(t *testing.T) {
+	n := oneNode(t)
+	n.setup(t)
+	for i := range 40 {
+		ns := nstest.New(t)
+		ns.Listen(t, ":8080")
+		addr, err := n.net.Attach(t.Context(), fmt.Sprint("pod", i), ns.Path())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := n.Dial(t.Context(), "tcp4", addr.String()+":8080")
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := c.(*net.TCPConn).SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var info *unix.TCPInfo
+		if outer := raw.Control(func(fd uintptr) { info, err = unix.GetsockoptTCPInfo(int(fd), unix.SOL_TCP, unix.TCP_INFO) }); outer != nil || err != nil {
+			t.Fatal(outer, err)
+		}
+		if info.Total_retrans > 0 {
+			t.Errorf("pod %d: the first connection took %d repeated packets", i, info.Total_retrans)
+		}
+		_ = c.Close()
+	}
+}
+
 func TestOverlayCarriesPodsOverARouter(t *testing.T) {
 	router := nstest.New(t)
 	forward := func() error { return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0o644) }

@@ -46,7 +46,7 @@ func newHost(t *testing.T, ns *nstest.NS, number int, change func(*proxy.Config)
 	h := &host{NS: ns, name: fmt.Sprintf("node%d", number), ip: netip.AddrFrom4([4]byte{192, 0, 2, byte(number)})}
 	subnet := netip.MustParsePrefix(fmt.Sprintf("10.42.%d.0/24", number))
 	cluster, services := netip.MustParsePrefix("10.42.0.0/16"), netip.MustParsePrefix("10.43.0.0/16")
-	log := slog.New(slog.DiscardHandler)
+	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	err := h.Do(func() (err error) {
 		h.net, err = network.Setup(t.Context(), network.Config{
 			Node: h.name, NodeIP: h.ip, PodCIDR: subnet, ClusterCIDR: cluster, ServiceCIDR: services, StateDir: t.TempDir(),
