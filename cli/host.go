@@ -13,6 +13,9 @@ func newHost() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "host",
 		Short: "Do something to one host of a cluster that holt up started",
+		// With both of these cobra refuses an unknown verb; it would print the help and succeed.
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	var process bool
 	kill := newHostVerb("kill", "killed", "Cut its power: every process is killed at once, memory is lost, disks stay",

@@ -122,7 +122,7 @@ func (s *Sandbox) endMain(ctx context.Context, h hostRecord, signal unix.Signal)
 // Start runs the host's holt process again, after Stop or KillProcess beside the pods that still run, after Kill on
 // a freshly booted host. It returns once the process runs, not once it serves.
 func (s *Sandbox) Start(ctx context.Context, host string) error {
-	return s.onHost(ctx, host, func(_ context.Context, h hostRecord) error {
+	return s.onHost(ctx, host, func(ctx context.Context, h hostRecord) error {
 		if s.groups.frozen(s.rec.cgroup(h)) {
 			return fmt.Errorf("%s: %w", h.Name, ErrPaused)
 		}
@@ -133,7 +133,7 @@ func (s *Sandbox) Start(ctx context.Context, host string) error {
 		if pid != 0 {
 			return fmt.Errorf("%s: %w (pid %d)", h.Name, ErrRunning, pid)
 		}
-		if err := s.boot(h); err != nil {
+		if err := s.boot(ctx, h); err != nil {
 			return err
 		}
 		return s.spawn(h)
@@ -141,7 +141,7 @@ func (s *Sandbox) Start(ctx context.Context, host string) error {
 }
 
 // boot makes what is missing of all that a host's process needs.
-func (s *Sandbox) boot(h hostRecord) error {
+func (s *Sandbox) boot(ctx context.Context, h hostRecord) error {
 	p := hostPaths(s.dir, h.Name)
 	for _, dir := range []string{p.data, p.log, p.run} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -149,6 +149,9 @@ func (s *Sandbox) boot(h hostRecord) error {
 		}
 	}
 	if err := s.rec.connect(h); err != nil {
+		return err
+	}
+	if err := awaitLink(ctx, h); err != nil {
 		return err
 	}
 	if isCut(s.dir, h.Name) {

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -24,7 +25,8 @@ const (
 )
 
 // States of a bridge's port, of the kernel's if_bridge.h. A disabled port drops every packet, ARP too, in both
-// directions and in silence: neither end sees its link go down or gets an error, as with a cut beyond a switch.
+// directions and in silence: neither end sees its link go down or gets an error, as with a cut beyond a switch. The
+// other states do not last on a bridge without STP.
 const (
 	portDisabled   = 0
 	portForwarding = 3
@@ -178,7 +180,8 @@ func (r *record) disconnect(h hostRecord) error {
 	return removeNetNS(h.NetNS)
 }
 
-// setCut makes the switch drop all of a host's packets, or none. A host without a cable is cut as it is.
+// setCut makes the switch drop all of a host's packets, or none. A host whose cable is not there, or not plugged in
+// because an Up or Start was killed, is cut as it is.
 func setCut(h hostRecord, cut bool) error {
 	link, err := netlink.LinkByName(h.Link)
 	if isNoLink(err) {
@@ -186,6 +189,9 @@ func setCut(h hostRecord, cut bool) error {
 	}
 	if err != nil {
 		return err
+	}
+	if link.Attrs().MasterIndex == 0 {
+		return nil
 	}
 	state := byte(portForwarding)
 	if cut {
@@ -198,8 +204,22 @@ func setCut(h hostRecord, cut bool) error {
 	port := nl.NewRtAttr(unix.IFLA_PROTINFO|unix.NLA_F_NESTED, nil)
 	port.AddRtAttr(nl.IFLA_BRPORT_STATE, []byte{state})
 	req.AddData(port)
-	if _, err := req.Execute(unix.NETLINK_ROUTE, 0); err != nil {
+	// A link that is down passes nothing as it is.
+	if _, err := req.Execute(unix.NETLINK_ROUTE, 0); err != nil && !errors.Is(err, unix.ENETDOWN) {
 		return fmt.Errorf("setting the switch's port %s: %w", h.Link, err)
+	}
+	return nil
+}
+
+// awaitLink returns when a host's cable carries packets. The kernel sees a moment late that both ends are up, and
+// enables the switch's port then, also one that was disabled in between.
+func awaitLink(ctx context.Context, h hostRecord) error {
+	err := poll(ctx, func() (bool, error) {
+		link, err := netlink.LinkByName(h.Link)
+		return err == nil && link.Attrs().OperState == netlink.OperUp, err
+	})
+	if err != nil {
+		return fmt.Errorf("waiting for the link %s: %w", h.Link, err)
 	}
 	return nil
 }

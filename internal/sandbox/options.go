@@ -94,6 +94,10 @@ func (o Options) complete() (Options, error) {
 		return o, fmt.Errorf("the subnet pool must be an IPv4 prefix from /16 to /24, not %s", o.Pool)
 	}
 	o.Pool = o.Pool.Masked()
+	// Before the paths: without root some of them cannot even be looked at.
+	if err := requireRoot(); err != nil {
+		return o, err
+	}
 	return o.completePaths()
 }
 
@@ -162,6 +166,8 @@ func rootFolder(root string) (string, error) {
 	for existing := root; ; existing = filepath.Dir(existing) {
 		if real, err := filepath.EvalSymlinks(existing); err == nil {
 			return filepath.Join(real, rest), nil
+		} else if errors.Is(err, os.ErrPermission) {
+			return "", ErrNotRoot
 		} else if !errors.Is(err, os.ErrNotExist) {
 			return "", fmt.Errorf("the sandboxes' folder %s: %w", root, err)
 		}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 )
 
@@ -22,9 +23,6 @@ const cleanupTimeout = time.Minute
 func Up(ctx context.Context, o Options) (*Sandbox, error) {
 	o, err := o.complete()
 	if err != nil {
-		return nil, err
-	}
-	if err := requireRoot(); err != nil {
 		return nil, err
 	}
 	dir := filepath.Join(o.Root, o.Name)
@@ -86,10 +84,12 @@ func (s *Sandbox) bringUp(ctx context.Context, o Options) error {
 	if err := writeFileAtomic(filepath.Join(s.dir, resolvConfFile), resolvers); err != nil {
 		return err
 	}
+	var booting errgroup.Group
 	for _, h := range s.rec.Hosts {
-		if err := s.boot(h); err != nil {
-			return err
-		}
+		booting.Go(func() error { return s.boot(ctx, h) })
+	}
+	if err := booting.Wait(); err != nil {
+		return err
 	}
 	if err := s.startFirst(ctx); err != nil {
 		return err
@@ -247,6 +247,9 @@ func (s *Sandbox) await(ctx context.Context, step func() (host, waitsFor string,
 		}
 		// What a request says as the time runs out is that the time ran out; the reason before says more.
 		if ctx.Err() == nil {
+			if host != blamed {
+				s.log.Info("waiting", "host", blamed, "reason", reason)
+			}
 			host, waitsFor = blamed, reason
 		}
 		return false, nil
