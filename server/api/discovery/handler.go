@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/holt-project/holt/server/api/document"
@@ -32,29 +31,29 @@ type Docs struct {
 // New builds the documents. It fails when one cannot be encoded.
 func New(reg *kinds.Registry) (*Docs, error) {
 	gvs, byGroup := groupVersions(reg)
-	plain := map[string]any{rootLegacy: &metav1.APIVersions{
+	legacy := &metav1.APIVersions{
 		TypeMeta: metav1.TypeMeta{Kind: "APIVersions", APIVersion: "v1"}, Versions: []string{},
 		// Clients in the cluster come by other addresses than this one's, so none is named: they keep what they used.
 		ServerAddressByClientCIDRs: []metav1.ServerAddressByClientCIDR{},
-	}}
-	groups := &metav1.APIGroupList{TypeMeta: metav1.TypeMeta{Kind: "APIGroupList", APIVersion: "v1"}, Groups: []metav1.APIGroup{}}
+	}
+	plain := map[string]any{}
 	roots := map[string][]schema.GroupVersion{rootLegacy: nil, rootGroups: nil}
 	for _, gv := range gvs {
+		root := rootGroups
 		if gv.Group == "" {
-			versions := plain[rootLegacy].(*metav1.APIVersions)
-			versions.Versions = append(versions.Versions, gv.Version)
-			plain[rootLegacy+"/"+gv.Version] = resourceList(gv, byGroup[gv])
-			roots[rootLegacy] = append(roots[rootLegacy], gv)
-			continue
+			root = rootLegacy
+			legacy.Versions = append(legacy.Versions, gv.Version)
 		}
-		g := group(gv)
-		groups.Groups = append(groups.Groups, g)
-		g.TypeMeta = metav1.TypeMeta{Kind: "APIGroup", APIVersion: "v1"}
-		plain[rootGroups+"/"+gv.Group] = &g
-		plain[rootGroups+"/"+gv.String()] = resourceList(gv, byGroup[gv])
-		roots[rootGroups] = append(roots[rootGroups], gv)
+		plain[root+"/"+gv.String()] = resourceList(gv, byGroup[gv])
+		roots[root] = append(roots[root], gv)
 	}
-	plain[rootGroups] = groups
+	groups := apiGroups(roots[rootGroups])
+	for _, g := range groups {
+		g.TypeMeta = metav1.TypeMeta{Kind: "APIGroup", APIVersion: "v1"}
+		plain[rootGroups+"/"+g.Name] = &g
+	}
+	plain[rootLegacy] = legacy
+	plain[rootGroups] = &metav1.APIGroupList{TypeMeta: metav1.TypeMeta{Kind: "APIGroupList", APIVersion: "v1"}, Groups: groups}
 	newer := map[string]any{}
 	for root, of := range roots {
 		newer[root] = aggregated(of, byGroup)

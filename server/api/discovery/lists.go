@@ -50,12 +50,18 @@ func resourceList(gv schema.GroupVersion, all []*kinds.Kind) *metav1.APIResource
 	return list
 }
 
-// group is the older form of a group with one version, which is all that a registry has of each.
-func group(gv schema.GroupVersion) metav1.APIGroup {
-	version := metav1.GroupVersionForDiscovery{GroupVersion: gv.String(), Version: gv.Version}
-	return metav1.APIGroup{
-		Name: gv.Group, Versions: []metav1.GroupVersionForDiscovery{version}, PreferredVersion: version,
+// apiGroups are the older form of the named groups; of each, the version that the registry has first is preferred.
+func apiGroups(gvs []schema.GroupVersion) []metav1.APIGroup {
+	groups := []metav1.APIGroup{}
+	for _, gv := range gvs {
+		version := metav1.GroupVersionForDiscovery{GroupVersion: gv.String(), Version: gv.Version}
+		i := slices.IndexFunc(groups, func(g metav1.APIGroup) bool { return g.Name == gv.Group })
+		if i < 0 {
+			i, groups = len(groups), append(groups, metav1.APIGroup{Name: gv.Group, PreferredVersion: version})
+		}
+		groups[i].Versions = append(groups[i].Versions, version)
 	}
+	return groups
 }
 
 // aggregated is the newer form of some groups.
@@ -69,9 +75,12 @@ func aggregated(gvs []schema.GroupVersion, byGroup map[schema.GroupVersion][]*ki
 		for _, k := range byGroup[gv] {
 			version.Resources = append(version.Resources, resource(k))
 		}
-		list.Items = append(list.Items, apidiscoveryv2.APIGroupDiscovery{
-			ObjectMeta: metav1.ObjectMeta{Name: gv.Group}, Versions: []apidiscoveryv2.APIVersionDiscovery{version},
-		})
+		i := slices.IndexFunc(list.Items, func(g apidiscoveryv2.APIGroupDiscovery) bool { return g.Name == gv.Group })
+		if i < 0 {
+			i = len(list.Items)
+			list.Items = append(list.Items, apidiscoveryv2.APIGroupDiscovery{ObjectMeta: metav1.ObjectMeta{Name: gv.Group}})
+		}
+		list.Items[i].Versions = append(list.Items[i].Versions, version)
 	}
 	return list
 }

@@ -9,10 +9,9 @@ import (
 	"time"
 
 	openapiv2 "github.com/google/gnostic-models/openapiv2"
+	"google.golang.org/protobuf/proto"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-
-	"google.golang.org/protobuf/proto"
 
 	"github.com/holt-project/holt/server/api/document"
 	"github.com/holt-project/holt/server/kinds"
