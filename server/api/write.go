@@ -1,13 +1,14 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strconv"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/validation"
 	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/holt-project/holt/fsm"
@@ -113,7 +114,9 @@ func (s *Server) planned(v fsm.View, r *request, key fsm.Key, plan func(*fsm.Obj
 }
 
 // stale reports whether a refusal may come from a view that lags behind.
-func stale(err error) bool { return err != nil && (apierrors.IsNotFound(err) || apierrors.IsConflict(err)) }
+func stale(err error) bool {
+	return err != nil && (apierrors.IsNotFound(err) || apierrors.IsConflict(err))
+}
 
 // carryOut admits, validates and proposes one planned change. It reports again when the object has changed meanwhile.
 func (s *Server) carryOut(ctx context.Context, r *request, v fsm.View, old *fsm.Object, c change, dry bool) (done outcome, again bool, err error) {
@@ -137,6 +140,9 @@ func (s *Server) carryOut(ctx context.Context, r *request, v fsm.View, old *fsm.
 	if err != nil {
 		return outcome{}, false, err
 	}
+	if op.Verb == fsm.Update && bytes.Equal(op.Raw, old.Raw) {
+		return s.unchanged(ctx, old)
+	}
 	res, err := s.propose(ctx, op)
 	result = outcomeOf(res, err)
 	switch {
@@ -148,6 +154,18 @@ func (s *Server) carryOut(ctx context.Context, r *request, v fsm.View, old *fsm.
 		return outcome{}, false, apierrors.NewInternalError(res.Err)
 	}
 	return outcome{object: res.Object, removed: c.remove}, false, nil
+}
+
+// unchanged answers a write that changes nothing without writing to the log, if old is still the newest.
+func (s *Server) unchanged(ctx context.Context, old *fsm.Object) (done outcome, again bool, err error) {
+	if err := s.cfg.Consensus.Linearize(ctx); err != nil {
+		return outcome{}, false, err
+	}
+	now, ok := s.cfg.Store.View().Get(old.Key)
+	if !ok || now.Revision != old.Revision {
+		return outcome{}, true, nil
+	}
+	return outcome{object: now}, false, nil
 }
 
 func (s *Server) admit(ctx context.Context, a *admission.Attributes, c change, old *fsm.Object) error {
