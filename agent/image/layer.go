@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	_ "crypto/sha256" // digests panic in a program that does not link it
 	"errors"
 	"fmt"
 	"io"
