@@ -189,3 +189,15 @@ func TestSelectableFields(t *testing.T) {
 		})
 	}
 }
+
+func TestNodesReportCapacityAndAllByDefaultIsAllocatable(t *testing.T) {
+	k := find(t, "nodes")
+	node := create(t, k, `{metadata: {name: n1}}`).(*corev1.Node)
+	body := parse(t, k, `{metadata: {name: n1}, status: {capacity: {cpu: 4}}}`)
+	if errs := k.Subresources["status"].Update(node, body); len(errs) > 0 {
+		t.Fatal(errs)
+	}
+	if got := node.Status.Allocatable.Cpu().Value(); got != 4 {
+		t.Errorf("%d processors are allocatable", got)
+	}
+}
