@@ -114,15 +114,21 @@ func (n *Node) Snapshot(ctx context.Context) error {
 	return err
 }
 
+// Abdicate hands leadership to another server, if this one leads and there is another.
+func (n *Node) Abdicate(ctx context.Context) error {
+	ctx, cancel := n.bounded(ctx)
+	defer cancel()
+	if !n.leads() || len(n.voters()) < 2 {
+		return nil
+	}
+	return n.await(ctx, n.raft.LeadershipTransfer)
+}
+
 // Close hands leadership to another server if it can, and stops. It joins every goroutine; ctx bounds how long it
 // tries to do so gracefully.
 func (n *Node) Close(ctx context.Context) error {
-	ctx, cancel := n.bounded(ctx)
-	defer cancel()
-	if n.leads() && len(n.voters()) > 1 {
-		if err := n.await(ctx, n.raft.LeadershipTransfer); err != nil {
-			n.log.Warn("leadership was not handed over", "error", err)
-		}
+	if err := n.Abdicate(ctx); err != nil {
+		n.log.Warn("leadership was not handed over", "error", err)
 	}
 	return n.stop()
 }
