@@ -24,20 +24,24 @@ const dialTimeout = 5 * time.Second
 // Shim is a pod's shim.
 type Shim struct {
 	dir string
-	pid int // of the shim, when it was found
 	log *slog.Logger
 }
 
 // Attach finds the shim that serves dir, such as after a restart of the agent.
 // The error wraps ErrGone when there is none.
 func Attach(ctx context.Context, dir string, log *slog.Logger) (*Shim, error) {
-	s := &Shim{dir: dir, log: log}
-	state, err := s.State(ctx)
-	if err != nil {
+	s := newShim(dir, log)
+	if _, err := s.State(ctx); err != nil {
 		return nil, err
 	}
-	s.pid = state.ShimPID
 	return s, nil
+}
+
+func newShim(dir string, log *slog.Logger) *Shim {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Shim{dir: dir, log: log}
 }
 
 // Dir is the pod's folder.
@@ -133,21 +137,27 @@ func (s *Shim) Watch(ctx context.Context) (<-chan protocol.State, error) {
 // and nothing of it remains but its folder with its log. It may be repeated,
 // also after the shim's death.
 func (s *Shim) Shutdown(ctx context.Context) error {
-	process, err := unix.PidfdOpen(s.pid, 0)
-	if err == nil {
-		defer unix.Close(process)
-	} else if !errors.Is(err, unix.ESRCH) {
-		return fmt.Errorf("shim in %s: %w", s.dir, err)
+	state, err := s.State(ctx)
+	if errors.Is(err, ErrGone) {
+		return Cleanup(ctx, s.dir)
 	}
-	_, callErr := s.call(ctx, protocol.Request{Op: protocol.OpShutdown})
-	if callErr != nil && !errors.Is(callErr, ErrGone) {
-		return callErr
+	if err != nil {
+		return err
 	}
-	if err == nil && callErr == nil { // the shim answered, so the number is its own
-		if err := waitExit(ctx, process); err != nil {
-			return fmt.Errorf("shim in %s (pid %d): %w", s.dir, s.pid, err)
-		}
+	// The number is the shim's: it has just answered, and if it has died since
+	// and the number has gone to another, the next call fails.
+	process, err := unix.PidfdOpen(state.ShimPID, 0)
+	if err != nil {
+		return fmt.Errorf("shim in %s (pid %d): %w", s.dir, state.ShimPID, err)
 	}
+	defer unix.Close(process)
+	if _, err := s.call(ctx, protocol.Request{Op: protocol.OpShutdown}); err != nil {
+		return err
+	}
+	if err := waitExit(ctx, process); err != nil {
+		return fmt.Errorf("shim in %s (pid %d) does not end: %w", s.dir, state.ShimPID, err)
+	}
+	s.log.Debug("shim ended", "pod", state.PodUID, "pid", state.ShimPID)
 	return Cleanup(ctx, s.dir)
 }
 

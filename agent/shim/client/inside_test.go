@@ -1,7 +1,9 @@
 package client_test
 
 import (
+	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -100,7 +102,59 @@ func TestNoProcessOfAContainerSurvivesItsFirst(t *testing.T) {
 		if pids := p.processes(); len(pids) != 1 {
 			t.Errorf("hostPID %v: processes %v, want the shim alone", hostPID, pids)
 		}
+		shim := p.processes()[0]
+		await(t, "the shim to collect the dead", func() bool { return len(children(t, shim)) == 0 })
 	}
+}
+
+// children of a process, dead ones that nobody has collected included.
+func children(t *testing.T, pid int) (all []string) {
+	t.Helper()
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("children of %d: %v, %v", pid, files, err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+		all = append(all, strings.Fields(string(data))...)
+	}
+	return all
+}
+
+func TestAShimDoesNotGrow(t *testing.T) {
+	t.Parallel()
+	p := newPod(t)
+	open := func() int {
+		state, err := p.State(timeout(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", state.ShimPID))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(fds)
+	}
+	cycle := func() {
+		p.runToEnd(p.container("web", "say", "0"))
+		bad := p.container("bad", "say", "0")
+		bad.Spec.Process.Args = []string{"/nope"}
+		if p.Create(timeout(t), bad) == nil {
+			t.Error("a bad container was created")
+		}
+		if err := p.Remove(timeout(t), "web"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cycle()
+	before := open()
+	for range 8 {
+		cycle()
+	}
+	await(t, "descriptors to be closed", func() bool { return open() <= before })
 }
 
 func TestWantOfMemoryIsTold(t *testing.T) {
@@ -112,6 +166,19 @@ func TestWantOfMemoryIsTold(t *testing.T) {
 	ended := p.runToEnd(c)
 	if !ended.OOMKilled || ended.Signal != 9 {
 		t.Errorf("ended as %+v, want killed for want of memory", ended)
+	}
+}
+
+func TestWantOfMemoryIsToldWhileTheContainerLives(t *testing.T) {
+	t.Parallel()
+	p := newPod(t)
+	c := p.container("web", "feed")
+	limit := int64(32 << 20)
+	c.Spec.Linux.Resources.Memory = &specs.LinuxMemory{Limit: &limit, Swap: &limit}
+	p.run(c)
+	got := p.waitFor("web", func(s protocol.ContainerStatus) bool { return s.OOMKilled })
+	if got.Status != protocol.Running {
+		t.Errorf("told only with the status %s", got.Status)
 	}
 }
 
@@ -165,28 +232,37 @@ func TestNothingLeaksIntoAContainer(t *testing.T) {
 	}
 }
 
-func TestTheShimsProgramCannotBeOverwritten(t *testing.T) {
+// The first process of a container begins as our own program. Were it the file
+// of the shim, the container could write to it through /proc (CVE-2019-5736).
+func TestTheShimsProgramIsOutOfAContainersReach(t *testing.T) {
 	t.Parallel()
-	before, err := os.ReadFile(shimBinary)
+	p := newPod(t)
+	c := p.container("web", "say", "0")
+	c.Spec.Process.Args = []string{"/proc/self/exe", "version"} // the classic trick: run it as the command
+	if err := p.Create(timeout(t), c); err != nil {
+		t.Fatal(err)
+	}
+	state, err := p.State(timeout(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := newPod(t, func(pod *protocol.Pod) { pod.HostPID = true })
-	c := p.container("web", "overwrite")
-	p.runToEnd(c)
-	hijack := p.container("hijack", "say", "0")
-	hijack.Spec.Process.Args = []string{"/proc/self/exe", "version"} // the classic trick
-	err = p.Create(timeout(t), hijack)
-	if err == nil {
-		_ = p.Shim.Start(timeout(t), "hijack")
-		p.waitFor("hijack", func(s protocol.ContainerStatus) bool { return s.Status == protocol.Exited })
-	}
-	after, err := os.ReadFile(shimBinary)
+	inside, err := os.Stat(fmt.Sprintf("/proc/%d/exe", state.Containers[0].PID))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if string(before) != string(after) {
-		t.Error("the shim's program has changed")
+	outside, err := os.Stat(fmt.Sprintf("/proc/%d/exe", state.ShimPID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if os.SameFile(inside, outside) {
+		t.Error("the container's first process runs from the shim's own file")
+	}
+	if err := p.Shim.Start(timeout(t), "web"); err != nil {
+		t.Fatal(err)
+	}
+	p.waitFor("web", func(s protocol.ContainerStatus) bool { return s.Status == protocol.Exited })
+	if diff := cmp.Diff([]string{"stdout F " + protocol.Version}, p.lines(c)); diff != "" {
+		t.Errorf("the trick did not even run: %s", diff)
 	}
 }
 

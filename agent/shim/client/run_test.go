@@ -176,6 +176,22 @@ func TestFailuresCarryTheRuntimesWordsAndLeaveNothing(t *testing.T) {
 	}
 }
 
+func TestACommandThatIsNoProgram(t *testing.T) {
+	t.Parallel()
+	p := newPod(t)
+	if err := os.WriteFile(p.rootfs+"/text", []byte("no program"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c := p.container("web", "say", "0")
+	c.Spec.Process.Args = []string{"/text"}
+	if ended := p.runToEnd(c); ended.ExitCode != 255 {
+		t.Errorf("ended as %+v, want exit code 255", ended)
+	}
+	if log := strings.Join(p.lines(c), "\n"); !strings.Contains(log, "exec format error") {
+		t.Errorf("the log does not say why: %q", log)
+	}
+}
+
 func TestTheLogIsNotWrittenThroughALink(t *testing.T) {
 	t.Parallel()
 	p := newPod(t)

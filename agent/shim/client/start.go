@@ -56,14 +56,14 @@ func Start(ctx context.Context, l Launch, log *slog.Logger) (*Shim, error) {
 	if s, err = Attach(ctx, dir, log); err != nil {
 		return nil, abort(ctx, dir, err)
 	}
-	log.Debug("shim started", "pod", l.Pod.UID, "pid", s.pid)
+	s.log.Debug("shim started", "pod", l.Pod.UID, "dir", dir)
 	return s, nil
 }
 
 // findShim returns the shim that already serves the pod, or nil when the folder
 // is free for a new one.
 func findShim(ctx context.Context, l Launch, log *slog.Logger) (*Shim, error) {
-	s := &Shim{dir: l.Dir, log: log}
+	s := newShim(l.Dir, log)
 	state, err := s.State(ctx)
 	if errors.Is(err, ErrGone) {
 		return nil, Cleanup(ctx, l.Dir)
@@ -75,7 +75,6 @@ func findShim(ctx context.Context, l Launch, log *slog.Logger) (*Shim, error) {
 		return nil, fmt.Errorf("%s is the folder of pod %s, whose shim (pid %d) lives; use another folder for pod %s",
 			l.Dir, state.PodUID, state.ShimPID, l.Pod.UID)
 	}
-	s.pid = state.ShimPID
 	return s, nil
 }
 

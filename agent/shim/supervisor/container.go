@@ -80,8 +80,6 @@ func (s *Supervisor) forkContainer(c *container, spec protocol.Container) error 
 		return err
 	}
 	c.streams.attach(c.process)
-	s.forking.RLock()
-	defer s.forking.RUnlock()
 	s.fork.do(func() {
 		c.libcontainer, err = libcontainer.Create(filepath.Join(s.dir, protocol.RuntimeIn), spec.ID, config)
 		if err == nil {

@@ -32,8 +32,8 @@ type Supervisor struct {
 
 	endOnce sync.Once
 
-	// forking is held (shared) while a container is being forked, and taken by
-	// reap: libcontainer waits for helper processes that reap does not know.
+	// forking is held (shared) while a container is made, and taken by reap, which
+	// would not know the processes that are waited for meanwhile.
 	forking sync.RWMutex
 	// creating orders creations, removals and the shutdown.
 	creating sync.Mutex
@@ -110,6 +110,9 @@ func (s *Supervisor) create(spec protocol.Container) error {
 	if s.find(spec.ID) != nil {
 		return nil
 	}
+	// Until the container is listed, reap would take its first process for a stranger.
+	s.forking.RLock()
+	defer s.forking.RUnlock()
 	c, err := s.newContainer(spec)
 	if err != nil {
 		return err

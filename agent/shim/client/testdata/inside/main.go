@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -88,16 +87,11 @@ func main() {
 			fail(err)
 		}
 		fmt.Println("connected")
-	case "overwrite": // tries to write to the program of its parent's side (CVE-2019-5736)
-		for _, path := range []string{"/proc/1/exe", "/proc/self/exe"} {
-			f, err := os.OpenFile(path, os.O_WRONLY, 0)
-			if err == nil {
-				fmt.Fprintln(f, "gotcha")
-				f.Close()
-			}
-		}
-		maps, _ := filepath.Glob("/proc/*/exe")
-		fmt.Println(len(maps))
+	case "feed": // a child that eats memory, and live on
+		fmt.Println(exec.Command("/inside", "eat").Run())
+		c := make(chan os.Signal, 1)
+		signal.Notify(c, syscall.SIGTERM)
+		<-c
 	case "reboot": // a system call to be denied
 		fmt.Println(syscall.Reboot(syscall.LINUX_REBOOT_CMD_CAD_OFF))
 	case "echo": // one line of stdin
