@@ -90,10 +90,14 @@ func (s *Server) serveWrite(w http.ResponseWriter, r *request, forwarded bool) {
 	}
 	ctx, cancel := context.WithTimeout(r.http.Context(), s.timeout(r.query))
 	defer cancel()
+	lost := false
 	for b := newBackoff(); ; {
 		done, err := s.tryWrite(ctx, w, r, forwarded)
 		if done {
 			return
+		}
+		if lost = lost || errors.Is(err, errLost); lost {
+			err = unknownError{errLost}
 		}
 		if forwarded { // the server that forwarded it looks for the leader, not this one
 			w.Header().Set(headerNotLeader, "1")
@@ -106,6 +110,9 @@ func (s *Server) serveWrite(w http.ResponseWriter, r *request, forwarded bool) {
 		}
 	}
 }
+
+// errLost says that an attempt at a repeatable write got no answer: it may have been applied.
+var errLost = errors.New("the leader was lost before it answered")
 
 // errNoLeader says that no server is known to lead.
 type errNoLeader struct{}
@@ -151,9 +158,11 @@ func (s *Server) forward(ctx context.Context, w http.ResponseWriter, r *request,
 	defer sync.OnceFunc(func() { close(answered) })()
 	res, err := s.cfg.Forward.RoundTrip(out)
 	switch {
-	case err != nil && (!sent.Load() || r.repeatable()):
+	case err != nil && !sent.Load():
 		s.log.Debug("the leader cannot be reached", "address", address, "err", err)
 		return false, errNoLeader{}
+	case err != nil && r.repeatable():
+		return false, errLost
 	case err != nil:
 		s.fail(w, r.http, unknownError{fmt.Errorf("the connection to the leader broke: %w", err)})
 		return true, nil
