@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -168,6 +169,9 @@ func (r *runner) nextAttempt(ctx context.Context, c *corev1.Container, f *status
 	f.ID = fmt.Sprintf("%s-%d", c.Name, f.Attempt)
 	f.ImageID, f.StopSignal = imageID(img), stopSignal(c, img)
 	delete(r.told, c.Name) // a new attempt has its own story
+	if err := os.MkdirAll(filepath.Dir(r.logPath(c.Name, 0)), 0o700); err != nil { // before a reader looks for it
+		return err
+	}
 	for _, suffix := range []string{"", ".1"} {
 		if err := os.Remove(r.logPath(c.Name, f.Attempt-2) + suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
 			r.log.Warn("an old log stays", "error", err)

@@ -47,6 +47,9 @@ func (m *Manager) Sync() {
 func (m *Manager) Run(ctx context.Context) error {
 	var group sync.WaitGroup
 	defer group.Wait()
+	if err := os.MkdirAll(m.cfg.LogDir, 0o755); err != nil {
+		return fmt.Errorf("pods: %w", err)
+	}
 	known, err := m.onDisk()
 	if err != nil {
 		return err

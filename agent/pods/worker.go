@@ -208,6 +208,7 @@ func (w *worker) publish() {
 	if pod == nil || gone || w.rec == nil || w.silent {
 		return
 	}
+	w.logs.show(w.rec.Facts.Containers)
 	w.writer.set(pod, status.Of(pod, &w.rec.Facts))
 }
 
