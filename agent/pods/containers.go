@@ -168,7 +168,7 @@ func (r *runner) nextAttempt(ctx context.Context, c *corev1.Container, f *status
 	}
 	f.ID = fmt.Sprintf("%s-%d", c.Name, f.Attempt)
 	f.ImageID, f.StopSignal = imageID(img), stopSignal(c, img)
-	delete(r.told, c.Name) // a new attempt has its own story
+	delete(r.told, c.Name)                                                         // a new attempt has its own story
 	if err := os.MkdirAll(filepath.Dir(r.logPath(c.Name, 0)), 0o700); err != nil { // before a reader looks for it
 		return err
 	}
