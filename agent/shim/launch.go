@@ -3,12 +3,14 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -30,9 +32,12 @@ const (
 // tuning keeps a process that mostly sleeps small: few threads, little garbage.
 var tuning = []string{"GOMAXPROCS=2", "GOGC=25", "GOMEMLIMIT=12MiB"}
 
-// launch starts serve in a session of its own and waits until it is ready. It
-// stands between the caller and serve, so that serve is nobody's child.
+// launch starts serve out of reach of the terminal, and waits until it is ready. It
+// stands between the caller and serve, so that serve is nobody's child. SIGTERM
+// makes it take serve back, so that a caller who gave up knows it is gone.
 func launch(dir string) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
 	// What the caller has leaked to us goes no further.
 	if err := utils.CloseExecFrom(readyFD); err != nil {
 		return err
@@ -58,9 +63,13 @@ func launch(dir string) error {
 	if err != nil {
 		return fmt.Errorf("start the shim: %w", err)
 	}
+	keep := context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })
 	said, err := io.ReadAll(io.LimitReader(r, 64<<10))
-	if string(said) == ready {
-		return cmd.Process.Release()
+	if keep() && string(said) == ready {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return errors.Join(errors.New("taken back"), cmd.Wait())
 	}
 	return errors.Join(fmt.Errorf("the shim did not start: %s", strings.TrimSpace(string(said))), err, cmd.Wait())
 }

@@ -262,6 +262,9 @@ func (p *pod) wantNothingLeft(pids ...int) {
 			p.t.Errorf("process %d lives", pid)
 		}
 	}
+	if serving := p.serving(); len(serving) > 0 {
+		p.t.Errorf("shims live: %v", serving)
+	}
 	dirs, err := filepath.Glob("/sys/fs/cgroup/*" + p.launch.Pod.CgroupParent)
 	if err != nil || len(dirs) > 0 {
 		p.t.Errorf("cgroups left: %v (%v)", dirs, err)
@@ -275,6 +278,21 @@ func (p *pod) wantNothingLeft(pids ...int) {
 			p.t.Errorf("%s is left (%v)", name, err)
 		}
 	}
+}
+
+// serving lists the processes that were started for the pod's folder.
+func (p *pod) serving() (found []string) {
+	p.t.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for _, file := range files {
+		if line, err := os.ReadFile(file); err == nil && strings.Contains(string(line), p.launch.Dir) {
+			found = append(found, file)
+		}
+	}
+	return found
 }
 
 // alive tells whether a process runs; a zombie that nobody has collected does not.

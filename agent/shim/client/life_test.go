@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -253,4 +254,88 @@ func TestTheShimIsSmall(t *testing.T) {
 			t.Log(strings.TrimSpace(line))
 		}
 	}
+}
+
+// moments at which to strike, from the first instruction to long after.
+var moments = []time.Duration{0, 1, 3, 6, 10, 15, 20, 30, 45, 60, 90}
+
+func TestAnAbandonedStartLeavesNothing(t *testing.T) {
+	t.Parallel()
+	for _, ms := range moments {
+		p := preparePod(t)
+		ctx, cancel := context.WithTimeout(context.Background(), ms*time.Millisecond)
+		_, err := client.Start(ctx, p.launch, nil)
+		cancel()
+		if err == nil { // it was in time
+			continue
+		}
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("given up after %d ms: %v", ms, err)
+		}
+		p.wantNothingLeft()
+		p.start() // and it can be repeated
+	}
+}
+
+func TestAShimKilledAtAnyMomentLeavesNothing(t *testing.T) {
+	t.Parallel()
+	for _, ms := range moments {
+		p := newPod(t)
+		state, err := p.State(timeout(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		kill := time.AfterFunc(ms*time.Millisecond, func() { _ = unix.Kill(state.ShimPID, unix.SIGKILL) })
+		for err == nil { // until the shim dies
+			c := p.container("web", "stubborn")
+			if err = p.Create(timeout(t), c); err == nil {
+				err = p.Shim.Start(timeout(t), c.ID)
+			}
+			if err == nil {
+				err = p.Signal(timeout(t), c.ID, int(unix.SIGKILL))
+			}
+			if err == nil {
+				if err = p.Remove(timeout(t), c.ID); isState(err) { // not dead yet
+					err = nil
+				}
+			}
+		}
+		kill.Stop()
+		group := p.processes()
+		if err := client.Cleanup(timeout(t), p.launch.Dir); err != nil {
+			t.Fatal(err)
+		}
+		p.wantNothingLeft(append(group, state.ShimPID)...)
+	}
+}
+
+func isState(err error) bool {
+	var coded *protocol.Error
+	return errors.As(err, &coded) && coded.Code == protocol.CodeState
+}
+
+func TestSIGTERMToTheShimEndsThePodInOrder(t *testing.T) {
+	t.Parallel()
+	p := newPod(t)
+	p.run(p.container("web", "stubborn"))
+	state, err := p.State(timeout(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	states, err := p.Watch(timeout(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, sig := range []unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGTERM} {
+		if err := unix.Kill(state.ShimPID, sig); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range states { // until the shim has ended
+	}
+	await(t, "the shim's end", func() bool { return !alive(state.ShimPID) })
+	if err := p.Shutdown(timeout(t)); err != nil { // also after its end
+		t.Fatal(err)
+	}
+	p.wantNothingLeft(state.Containers[0].PID)
 }

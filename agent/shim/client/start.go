@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/holt-project/holt/agent/shim/protocol"
 	"github.com/holt-project/holt/agent/shim/record"
 )
@@ -29,7 +31,7 @@ type Launch struct {
 
 // Start returns the shim that serves the pod, and starts it if there is none;
 // what a dead one has left in the folder is cleaned up first. The shim runs in
-// a session and a cgroup of its own and is nobody's child. When Start fails,
+// a cgroup of its own, out of reach of the terminal, and is nobody's child. When Start fails,
 // nothing is left running.
 func Start(ctx context.Context, l Launch, log *slog.Logger) (*Shim, error) {
 	if err := l.Pod.Validate(); err != nil {
@@ -87,7 +89,8 @@ func launch(ctx context.Context, l Launch) error {
 	cmd.Env = []string{} // nothing of the agent's is the shim's business
 	cmd.Dir = "/"
 	cmd.Stderr = &said
-	cmd.WaitDelay = time.Second
+	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) } // it takes the shim along
+	cmd.WaitDelay = 5 * time.Second
 	err := cmd.Run()
 	if ctx.Err() != nil {
 		err = fmt.Errorf("gave up waiting: %w", ctx.Err())
