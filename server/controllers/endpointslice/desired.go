@@ -71,7 +71,10 @@ func target(p corev1.ServicePort, pod *corev1.Pod) (int32, bool) {
 		}
 		return p.TargetPort.IntVal, true
 	}
-	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
+	sidecars := slices.DeleteFunc(slices.Clone(pod.Spec.InitContainers), func(c corev1.Container) bool {
+		return c.RestartPolicy == nil || *c.RestartPolicy != corev1.ContainerRestartPolicyAlways
+	})
+	for _, c := range slices.Concat(pod.Spec.Containers, sidecars) {
 		for _, cp := range c.Ports {
 			if cp.Name == p.TargetPort.StrVal && cp.Protocol == p.Protocol {
 				return cp.ContainerPort, true
