@@ -61,14 +61,16 @@ func (r *rollout) newReplicas(has int32) int32 {
 	if r.d.Spec.Strategy.Type != appsv1.RollingUpdateDeploymentStrategyType {
 		return want
 	}
-	room := want + r.maxSurge()
+	return max(has, min(has+r.room(), want))
+}
+
+// room is how many more pods there may be at present.
+func (r *rollout) room() int32 {
+	room := *r.d.Spec.Replicas + r.maxSurge()
 	for _, rs := range r.all {
 		room -= r.held(rs)
 	}
-	if room <= 0 {
-		return has
-	}
-	return min(has+room, want)
+	return max(0, room)
 }
 
 // roll takes one step of a rolling update: up with the new one as far as there is room, else down with the old ones
@@ -198,7 +200,7 @@ func (r *rollout) spread(active []*appsv1.ReplicaSet) {
 	if *r.d.Spec.Replicas > 0 {
 		allowed = *r.d.Spec.Replicas + r.maxSurge()
 	}
-	left := allowed - specSum(active)
+	left := min(allowed-specSum(active), r.room())
 	slices.SortStableFunc(active, func(a, b *appsv1.ReplicaSet) int { // largest first, then newest
 		return cmp.Or(cmp.Compare(*b.Spec.Replicas, *a.Spec.Replicas), b.CreationTimestamp.Compare(a.CreationTimestamp.Time))
 	})
@@ -216,6 +218,7 @@ func (r *rollout) spread(active []*appsv1.ReplicaSet) {
 // resize is scaleTo for a ReplicaSet that may have its size already. Planning the same again and again must come to
 // an end: a paused Deployment is planned through here each time.
 func (r *rollout) resize(rs *appsv1.ReplicaSet, n int32) {
+	n = min(n, *rs.Spec.Replicas+r.room())
 	sizes := map[string]string{}
 	r.setSizes(sizes)
 	if *rs.Spec.Replicas != n || rs.Annotations[desiredAnnotation] != sizes[desiredAnnotation] ||
