@@ -23,7 +23,9 @@ func newCluster(t *testing.T) (*ct.Cluster, *ct.Loop) {
 	return c, c.Loop(namespace.New(resources))
 }
 
-func config(name string) *corev1.ConfigMap { return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}} }
+func config(name string) *corev1.ConfigMap {
+	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}
+}
 
 func goes(c *ct.Cluster) bool {
 	_, there := ct.Find[*corev1.Namespace](c, "default")
