@@ -126,7 +126,7 @@ func (r *runner) launch(ctx context.Context, pod *corev1.Pod, c *corev1.Containe
 	if err != nil {
 		return r.postpone(c, f, reason, err)
 	}
-	callCtx, cancel := context.WithTimeout(ctx, makeTimeout)
+	callCtx, cancel := context.WithTimeout(ctx, 6*r.m.cfg.Timing.Call)
 	defer cancel()
 	err = r.box.shim.Create(callCtx, request)
 	var answer *protocol.Error
@@ -193,7 +193,7 @@ func (r *runner) clear(ctx context.Context, id string) error {
 	if id == "" {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, r.m.cfg.Timing.Call)
 	defer cancel()
 	if err := r.box.shim.Remove(ctx, id); err != nil {
 		return err
