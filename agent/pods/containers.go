@@ -237,7 +237,7 @@ func (r *runner) configure(ctx context.Context, pod *corev1.Pod, c *corev1.Conta
 	spec, err := oci.Spec(oci.Container{
 		Pod: pod, Container: c, Image: img.Config, Rootfs: rootfs, User: user, Env: env, Hostname: hostname(pod),
 		Shm: shm, Mounts: mounts, Capacity: r.m.cfg.Capacity,
-		OOMFloor: r.m.oomFloor,
+		OOMFloor: r.m.oomFloor, Capabilities: r.m.capabilities,
 	})
 	return protocol.Container{
 		ID: f.ID, Spec: spec, LogPath: r.logPath(c.Name, f.Attempt), LogMaxSize: r.m.cfg.LogMaxSize,
