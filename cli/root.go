@@ -30,5 +30,6 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
+	root.AddCommand(newUp(), newDown(), newHosts(), newHost())
 	return root
 }

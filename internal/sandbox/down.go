@@ -1,0 +1,160 @@
+package sandbox
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+)
+
+// Down removes a sandbox below $HOLT_SANDBOX_ROOT or else /var/lib/holt/sandboxes, however far its Up came. It
+// reports whether there was one. It can be repeated after an error; then files are the last that it removes.
+func Down(ctx context.Context, name string) (found bool, err error) {
+	if err := requireRoot(); err != nil {
+		return false, err
+	}
+	dir, err := folder(name)
+	if err != nil {
+		return false, err
+	}
+	return down(ctx, dir)
+}
+
+// Down is the function Down for this sandbox. It joins the processes that this handle started.
+func (s *Sandbox) Down(ctx context.Context) error {
+	if err := requireRoot(); err != nil {
+		return err
+	}
+	if _, err := down(ctx, s.dir); err != nil {
+		return err
+	}
+	s.reapers.Wait()
+	return nil
+}
+
+func down(ctx context.Context, dir string) (found bool, err error) {
+	unlock, err := lockFolder(ctx, dir, unix.LOCK_EX)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
+	// Read with the lock held: an Up that was at work a moment ago may have written it since.
+	rec, err := readRecord(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return true, removeFiles(dir)
+	}
+	if err != nil {
+		return true, err
+	}
+	s, err := newSandbox(dir, rec, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return true, err
+	}
+	return true, s.tearDown(ctx)
+}
+
+// tearDown needs the sandbox's lock. Files go last: as long as there is a record, it can be repeated.
+func (s *Sandbox) tearDown(ctx context.Context) error {
+	if s.rec == nil {
+		return removeFiles(s.dir)
+	}
+	other, err := claimedElsewhere(s.dir)
+	if err != nil {
+		return err
+	}
+	if other == "" {
+		if err := s.removeFromKernel(ctx); err != nil {
+			return fmt.Errorf("removing sandbox %s: %w; try again: holt down --name %s", s.rec.Name, err, s.rec.Name)
+		}
+	}
+	s.reapers.Wait()
+	if err := s.removeKubeconfig(); err != nil {
+		return err
+	}
+	return removeFiles(s.dir)
+}
+
+func (s *Sandbox) removeFromKernel(ctx context.Context) error {
+	var group errgroup.Group
+	for _, h := range s.rec.Hosts {
+		group.Go(func() error { return s.powerOff(ctx, h) })
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	unlock, err := lockMachine(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := s.rec.unsetForwarding(); err != nil {
+		return err
+	}
+	if err := s.groups.remove(ctx, filepath.Join(cgroupTop, s.rec.Name)); err != nil {
+		return err
+	}
+	s.groups.removeTop()
+	// The claim goes last.
+	return s.rec.removeBridge(s.dir)
+}
+
+// removeKubeconfig removes the second copy if it is still what Up wrote, or the beginning that a killed Up wrote.
+func (s *Sandbox) removeKubeconfig() error {
+	if s.rec.Kubeconfig == "" {
+		return nil
+	}
+	own, err := os.ReadFile(s.Kubeconfig())
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	theirs, err := os.ReadFile(s.rec.Kubeconfig)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !bytes.HasPrefix(own, theirs) {
+		return nil
+	}
+	return os.Remove(s.rec.Kubeconfig)
+}
+
+// removeFiles removes the sandbox's folder, its record last, and the folders above that are empty then.
+func removeFiles(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Name() == recordFile {
+			continue
+		}
+		if err := removeTree(filepath.Join(dir, e.Name())); err != nil {
+			return err
+		}
+	}
+	if err := os.Remove(filepath.Join(dir, recordFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := os.Remove(dir); err != nil {
+		return err
+	}
+	root := filepath.Dir(dir)
+	if err := unix.Rmdir(root); err == nil && root == defaultRoot {
+		_ = unix.Rmdir(filepath.Dir(root))
+	}
+	return nil
+}

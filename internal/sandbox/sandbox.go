@@ -1,0 +1,187 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Sandbox is a handle on a sandbox. Any number may exist for one sandbox, in any number of processes.
+type Sandbox struct {
+	dir    string
+	rec    *record
+	groups cgroups
+	log    *slog.Logger
+
+	mu       sync.Mutex
+	children map[string]*child // guarded by mu; by host; the last that this handle started
+	reapers  sync.WaitGroup
+}
+
+// States of a host.
+const (
+	StateRunning = "running"
+	StatePaused  = "paused"
+	StateCut     = "cut"
+	// StateStopped means that no holt process runs on the host; pods may.
+	StateStopped = "stopped"
+)
+
+// Host is a host at one moment.
+type Host struct {
+	Name    string `json:"name"`
+	Role    string `json:"role"`
+	Address string `json:"address"`
+	// PID is of the holt process, 0 if the host is stopped.
+	PID int `json:"pid"`
+	// State is stopped, paused, cut or running: the first of these that holds.
+	State string `json:"state"`
+	// Leader is false also of a leader that cannot be asked: one that is paused or cut.
+	Leader bool `json:"leader"`
+	// NetNS is the name of the host's network namespace, as for ip netns exec.
+	NetNS string `json:"netns"`
+}
+
+// Load returns a handle on a sandbox that Up started, below $HOLT_SANDBOX_ROOT or else /var/lib/holt/sandboxes. The
+// error wraps ErrNotFound if there is none.
+func Load(name string) (*Sandbox, error) {
+	dir, err := folder(name)
+	if err != nil {
+		return nil, err
+	}
+	return load(dir)
+}
+
+func load(dir string) (*Sandbox, error) {
+	name := filepath.Base(dir)
+	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+		return nil, notFound(name)
+	} else if errors.Is(err, os.ErrPermission) {
+		return nil, ErrNotRoot
+	}
+	rec, err := readRecord(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("sandbox %s was never completed: remove it with: holt down --name %s", name, name)
+	}
+	if errors.Is(err, os.ErrPermission) {
+		return nil, ErrNotRoot
+	}
+	if err != nil {
+		return nil, err
+	}
+	return newSandbox(dir, rec, slog.New(slog.DiscardHandler))
+}
+
+func newSandbox(dir string, rec *record, log *slog.Logger) (*Sandbox, error) {
+	groups, err := findCgroups()
+	if err != nil {
+		return nil, err
+	}
+	return &Sandbox{dir: dir, rec: rec, groups: groups, log: log, children: map[string]*child{}}, nil
+}
+
+// List returns the names of all sandboxes, sorted, including those that an interrupted Up left behind.
+func List() ([]string, error) {
+	root, err := rootFolder("")
+	if err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(root)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		if e.IsDir() && validateName(e.Name()) == nil {
+			names = append(names, e.Name())
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+func folder(name string) (string, error) {
+	if err := validateName(name); err != nil {
+		return "", err
+	}
+	root, err := rootFolder("")
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(root, name), nil
+}
+
+func notFound(name string) error {
+	return fmt.Errorf("sandbox %s: %w; start one with: holt up --name %s", name, ErrNotFound, name)
+}
+
+// Name is the sandbox's name.
+func (s *Sandbox) Name() string { return s.rec.Name }
+
+// Dir is the sandbox's folder; a host's data, log and run folders are in hosts/HOST below it.
+func (s *Sandbox) Dir() string { return s.dir }
+
+// Kubeconfig is the path of the administrator's kubeconfig; it names the first server.
+func (s *Sandbox) Kubeconfig() string { return filepath.Join(s.dir, kubeconfigFile) }
+
+// LogFile is the path of what a host's holt process prints, over all its starts.
+func (s *Sandbox) LogFile(host string) string { return hostPaths(s.dir, host).logFile }
+
+// Hosts lists the hosts, servers first. Only a server that runs and answers within two seconds can be the leader.
+func (s *Sandbox) Hosts(ctx context.Context) ([]Host, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	cluster, err := s.cluster()
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	hosts := make([]Host, len(s.rec.Hosts))
+	var group errgroup.Group
+	for i, h := range s.rec.Hosts {
+		group.Go(func() (err error) {
+			if hosts[i], err = s.inspect(h); err != nil {
+				return err
+			}
+			if cluster != nil && h.Role == RoleServer && hosts[i].State == StateRunning {
+				// One that does not answer does not lead, as far as anybody here can know.
+				hosts[i].Leader, _ = cluster.Status(ctx, h.Address)
+			}
+			return nil
+		})
+	}
+	return hosts, group.Wait()
+}
+
+func (s *Sandbox) inspect(h hostRecord) (Host, error) {
+	pid, err := s.mainPID(h)
+	if err != nil {
+		return Host{}, err
+	}
+	out := Host{Name: h.Name, Role: h.Role, Address: h.Address.String(), PID: pid, NetNS: h.NetNS, State: StateRunning}
+	switch {
+	case pid == 0:
+		out.State = StateStopped
+	case s.groups.frozen(s.rec.cgroup(h)):
+		out.State = StatePaused
+	case isCut(s.dir, h.Name):
+		out.State = StateCut
+	}
+	return out, nil
+}
+
+// cluster returns an error that wraps os.ErrNotExist until the first server has written its kubeconfig.
+func (s *Sandbox) cluster() (Cluster, error) {
+	data, err := os.ReadFile(s.Kubeconfig())
+	if err != nil {
+		return nil, err
+	}
+	return newCluster(data, s.rec.servers())
+}
