@@ -95,7 +95,9 @@ func errNoRoute() error {
 	return statusError(http.StatusNotFound, metav1.StatusReasonNotFound, "the server could not find the requested resource")
 }
 
-func errMethod(gr schema.GroupResource, verb string) error { return apierrors.NewMethodNotSupported(gr, verb) }
+func errMethod(gr schema.GroupResource, verb string) error {
+	return apierrors.NewMethodNotSupported(gr, verb)
+}
 
 func errModified(gr schema.GroupResource, name string) error {
 	return apierrors.NewConflict(gr, name, errors.New(

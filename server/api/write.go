@@ -5,9 +5,9 @@ import (
 	"errors"
 	"strconv"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/validation"
 	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/holt-project/holt/fsm"
@@ -113,7 +113,9 @@ func (s *Server) planned(v fsm.View, r *request, key fsm.Key, plan func(*fsm.Obj
 }
 
 // stale reports whether a refusal may come from a view that lags behind.
-func stale(err error) bool { return err != nil && (apierrors.IsNotFound(err) || apierrors.IsConflict(err)) }
+func stale(err error) bool {
+	return err != nil && (apierrors.IsNotFound(err) || apierrors.IsConflict(err))
+}
 
 // carryOut admits, validates and proposes one planned change. It reports again when the object has changed meanwhile.
 func (s *Server) carryOut(ctx context.Context, r *request, v fsm.View, old *fsm.Object, c change, dry bool) (done outcome, again bool, err error) {

@@ -79,7 +79,7 @@ func eventColumns() []metav1.TableColumnDefinition {
 		column("Message", "string", doc["message"]),
 		wide("First Seen", "string", doc["firstTimestamp"]),
 		wide("Count", "string", doc["count"]),
-		wide(nameColumn, "string", metav1.ObjectMeta{}.SwaggerDoc()["name"]),
+		wide("Name", "string", metav1.ObjectMeta{}.SwaggerDoc()["name"]),
 	}
 }
 

@@ -50,9 +50,8 @@ type Kind struct {
 	// Indexes that the store keeps for this kind.
 	Indexes map[string]fsm.IndexFunc
 
-	// Columns and Cells make the table that kubectl prints: all of it, the age too, but for the name, which
-	// TableColumns and TableRow put first unless the kind has a column "Name" of its own. Without them it shows
-	// name and age.
+	// Columns and Cells make the table that kubectl prints: all of it, the age too, but for the name, which the API
+	// puts first unless there is a column "Name" already. Without them it shows name and age.
 	Columns []metav1.TableColumnDefinition
 	Cells   func(obj fsm.Value, now time.Time) []any
 }
@@ -74,6 +73,8 @@ type Subresource struct {
 	Create func(obj fsm.Value, body runtime.Object) error
 	// Connect marks a stream ("log"): the API proxies it to the agent of the pod's node.
 	Connect bool
+	// Options makes an empty object of the query parameters that a stream takes; nil for none.
+	Options func() runtime.Object
 }
 
 // GroupResource is the kind's key in the store, for example "deployments.apps".

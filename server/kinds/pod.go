@@ -38,7 +38,10 @@ func pod() *Kind {
 		Subresources: map[string]Subresource{
 			"status":  statusOf(gvk, newBody, takePodStatus),
 			"binding": binding(),
-			"log":     {GVK: gvk, New: func() runtime.Object { return newBody() }, Connect: true},
+			"log": {
+				GVK: gvk, New: func() runtime.Object { return newBody() }, Connect: true,
+				Options: func() runtime.Object { return &corev1.PodLogOptions{} },
+			},
 		},
 		Fields: podFields,
 		Indexes: map[string]fsm.IndexFunc{ByNode: func(obj fsm.Value) []string {
