@@ -94,6 +94,9 @@ func (c *Config) serviceAddress(n int) netip.Addr {
 	return a
 }
 
+// Domain is the cluster's DNS domain.
+const Domain = "cluster.local"
+
 // KubernetesAddress and DNSAddress are the numbers in the service range of the API's own Service and of the cluster's
 // DNS.
 const (

@@ -25,6 +25,7 @@ const (
 	bootstrapFile   = "bootstrap.json"
 	serverTokenFile = "server-token"
 	agentTokenFile  = "agent-token"
+	clusterFile     = "cluster.json"
 	kubeconfigFile  = "admin.kubeconfig"
 )
 
@@ -57,6 +58,9 @@ func (c *Config) load(ctx context.Context) (credentials, error) {
 	if err != nil {
 		return credentials{}, fmt.Errorf("the gossip key: %w", err)
 	}
+	if err := c.readAgreed(); err != nil {
+		return credentials{}, err
+	}
 	f, err := c.loadFounding()
 	return credentials{id, key, f}, err
 }
@@ -73,6 +77,7 @@ func (c *Config) enroll(ctx context.Context) (credentials, error) {
 	for {
 		id, grant, err := enroll.Join(ctx, c.Join, token, c.Name, c.Bind.String())
 		if err == nil {
+			c.ClusterCIDR, c.ServiceCIDR = grant.Cluster.ClusterCIDR, grant.Cluster.ServiceCIDR
 			return credentials{Identity: id, gossipKey: grant.GossipKey}, c.keep(id, grant.GossipKey)
 		}
 		if errors.Is(err, enroll.ErrRefused) {
@@ -134,7 +139,33 @@ func (c *Config) keep(id pki.Identity, gossipKey []byte) error {
 	if err := pki.WriteFile(c.path(gossipKeyFile), gossipKey); err != nil {
 		return err
 	}
+	data, err := json.Marshal(c.agreed())
+	if err != nil {
+		return err
+	}
+	if err := pki.WriteFile(c.path(clusterFile), data); err != nil {
+		return err
+	}
 	return id.Save(c.path(identityDir))
+}
+
+// agreed is what all nodes must agree on. Flags count when the cluster begins; afterwards what was kept does.
+func (c *Config) agreed() enroll.Cluster {
+	return enroll.Cluster{ClusterCIDR: c.ClusterCIDR, ServiceCIDR: c.ServiceCIDR,
+		DNS: c.serviceAddress(DNSAddress), Domain: Domain}
+}
+
+func (c *Config) readAgreed() error {
+	data, err := os.ReadFile(c.path(clusterFile))
+	if err != nil {
+		return fmt.Errorf("the cluster's ranges: %w", err)
+	}
+	var agreed enroll.Cluster
+	if err := json.Unmarshal(data, &agreed); err != nil {
+		return fmt.Errorf("%s: %w", c.path(clusterFile), err)
+	}
+	c.ClusterCIDR, c.ServiceCIDR = agreed.ClusterCIDR, agreed.ServiceCIDR
+	return nil
 }
 
 func (c *Config) loadFounding() (*founding, error) {

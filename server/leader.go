@@ -97,6 +97,10 @@ func (m members) Alive(node string) bool {
 	return m.pool.Alive(gossip.MemberName(pki.RoleAgent, node))
 }
 
+func (m members) Seen(node string) bool {
+	return m.pool.Seen(gossip.MemberName(pki.RoleAgent, node))
+}
+
 func (m members) Changed() <-chan struct{} { return m.pool.Changed() }
 
 // aliveNode reports whether gossip knows a living node of the role and name.

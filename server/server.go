@@ -159,7 +159,8 @@ func (s *server) handler() (http.Handler, error) {
 		admission.DefaultTolerations(s.UnreachableSeconds),
 		admission.NewServiceAllocator(s.ServiceCIDR, nodePorts, s.store, s.node).Step,
 	}
-	desk := join.NewDesk(stateOf{s.store, s.node}, s.aliveNode, s.serverURLs, s.serviceAddress(KubernetesAddress), s.Log)
+	desk := join.NewDesk(stateOf{s.store, s.node}, s.aliveNode, s.serverURLs, s.serviceAddress(KubernetesAddress),
+		s.agreed(), s.Log)
 	return api.New(api.Config{
 		Kinds: s.kinds, Store: s.store, Consensus: s.node,
 		Auth: auth.Certificates{}, Authz: auth.NewAuthorizer(s.store.View),

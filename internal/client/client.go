@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -30,7 +31,8 @@ const maxResponse = 256 << 20
 
 // Client talks to the servers of one cluster.
 type Client struct {
-	servers []string // base URLs
+	mu      sync.RWMutex
+	servers []string // base URLs; guarded by mu
 	current atomic.Uint32
 	http    *http.Client
 	agent   string
@@ -51,10 +53,29 @@ func New(servers []string, tls *tls.Config, userAgent string) (*Client, error) {
 		IdleConnTimeout: time.Minute,
 	}
 	c := &Client{http: &http.Client{Transport: transport}, agent: userAgent}
-	for _, s := range servers {
-		c.servers = append(c.servers, strings.TrimRight(s, "/"))
-	}
+	c.SetServers(servers)
 	return c, nil
+}
+
+// SetServers replaces the servers, when the cluster's have changed. An empty list changes nothing.
+func (c *Client) SetServers(servers []string) {
+	if len(servers) == 0 {
+		return
+	}
+	trimmed := make([]string, len(servers))
+	for i, s := range servers {
+		trimmed[i] = strings.TrimRight(s, "/")
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.servers = trimmed
+}
+
+// Servers returns the base URLs that the client knows.
+func (c *Client) Servers() []string {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.servers
 }
 
 // Close ends idle connections.
@@ -108,9 +129,10 @@ func (c *Client) send(ctx context.Context, r Request) (*http.Response, error) {
 		return nil, err
 	}
 	var errs error
-	for range c.servers {
+	servers := c.Servers()
+	for range servers {
 		at := c.current.Load()
-		resp, err := c.sendTo(ctx, c.servers[int(at)%len(c.servers)], r, body)
+		resp, err := c.sendTo(ctx, servers[int(at)%len(servers)], r, body)
 		if err == nil {
 			return resp, nil
 		}

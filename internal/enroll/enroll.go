@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -54,6 +55,15 @@ type Grant struct {
 	GossipKey   []byte `json:"gossipKey"`
 	// Servers are the base URLs of all servers, at the time of joining.
 	Servers []string `json:"servers"`
+	Cluster Cluster  `json:"cluster"`
+}
+
+// Cluster is what all nodes of a cluster must agree on. It is decided when the cluster begins.
+type Cluster struct {
+	ClusterCIDR netip.Prefix `json:"clusterCIDR"`
+	ServiceCIDR netip.Prefix `json:"serviceCIDR"`
+	DNS         netip.Addr   `json:"dns"`
+	Domain      string       `json:"domain"`
 }
 
 // Refusal is the body of an error answer.

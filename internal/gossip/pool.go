@@ -49,12 +49,13 @@ type Pool struct {
 
 	mu      sync.Mutex
 	alive   map[string]bool // by name
+	seen    map[string]bool // by name: has ever been alive
 	changed chan struct{}   // closed and replaced at every change
 }
 
 // Start opens the sockets and begins a pool of one. Run makes it find the others.
 func Start(c Config, log *slog.Logger) (*Pool, error) {
-	p := &Pool{log: log, alive: map[string]bool{}, changed: make(chan struct{})}
+	p := &Pool{log: log, alive: map[string]bool{}, seen: map[string]bool{}, changed: make(chan struct{})}
 	m := memberlist.DefaultLANConfig()
 	m.Name = c.Name
 	m.BindAddr, m.AdvertiseAddr = c.Address, c.Address
@@ -122,6 +123,13 @@ func (p *Pool) Alive(name string) bool {
 	return p.alive[name]
 }
 
+// Seen reports whether the member of that name has lived at any time since Start.
+func (p *Pool) Seen(name string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.seen[name]
+}
+
 // Changed is closed when a member comes or goes.
 func (p *Pool) Changed() <-chan struct{} {
 	p.mu.Lock()
@@ -136,7 +144,7 @@ func (p *Pool) set(name string, alive bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if alive {
-		p.alive[name] = true
+		p.alive[name], p.seen[name] = true, true
 	} else {
 		delete(p.alive, name)
 	}

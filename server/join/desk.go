@@ -39,12 +39,14 @@ type Desk struct {
 	servers func() []string
 	// serverNames are the names under which every server serves, besides its own address.
 	serverNames pki.Subject
+	cluster     enroll.Cluster
 	log         *slog.Logger
 }
 
 // NewDesk makes a desk. serviceIP is the address of the Service default/kubernetes.
-func NewDesk(state State, alive func(role, name string) bool, servers func() []string, serviceIP netip.Addr, log *slog.Logger) *Desk {
-	return &Desk{state, alive, servers, ServerSubject("", netip.Addr{}, serviceIP), log}
+func NewDesk(state State, alive func(role, name string) bool, servers func() []string, serviceIP netip.Addr,
+	cluster enroll.Cluster, log *slog.Logger) *Desk {
+	return &Desk{state, alive, servers, ServerSubject("", netip.Addr{}, serviceIP), cluster, log}
 }
 
 // ServerSubject is whom a server's certificate is for.
@@ -127,7 +129,7 @@ func (d *Desk) grant(ctx context.Context, req enroll.Request) (enroll.Grant, err
 	if err != nil {
 		return g, refusal{http.StatusBadRequest, err.Error()}
 	}
-	return enroll.Grant{Certificate: cert, GossipKey: cluster.GossipKey, Servers: d.servers()}, nil
+	return enroll.Grant{Certificate: cert, GossipKey: cluster.GossipKey, Servers: d.servers(), Cluster: d.cluster}, nil
 }
 
 // checkToken gives the same answer for an unknown token as for a wrong secret.

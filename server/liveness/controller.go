@@ -18,6 +18,8 @@ const joinGrace = 10 * time.Second
 type Members interface {
 	// Alive reports whether the node's agent lives.
 	Alive(node string) bool
+	// Seen reports whether it has lived at any time since this server started.
+	Seen(node string) bool
 	// Changed is closed when an agent comes or goes.
 	Changed() <-chan struct{}
 }
@@ -29,34 +31,28 @@ func New(members Members, since time.Time) controllers.Controller {
 		Watches: map[string]func(fsm.View, *fsm.Object) []fsm.Key{"nodes": controllers.Self},
 		Wake:    members.Changed,
 		Plan: func(v fsm.View, key fsm.Key, now time.Time) controllers.Plan {
-			return plan(v, key, now, since, members.Alive)
+			return plan(v, key, now, since, members)
 		},
 	}
 }
 
-func plan(v fsm.View, key fsm.Key, now, since time.Time, alive func(string) bool) controllers.Plan {
+func plan(v fsm.View, key fsm.Key, now, since time.Time, members Members) controllers.Plan {
 	var p controllers.Plan
 	stored, ok := v.Get(key)
 	if !ok {
 		return p
 	}
 	node := stored.Value.(*corev1.Node)
-	if alive(node.Name) {
+	if members.Alive(node.Name) {
 		keepTaints(&p, node, now)
 		return p
 	}
-	if graceEnds := later(since, node.CreationTimestamp.Time).Add(joinGrace); seenNever(node, since) && now.Before(graceEnds) {
+	if graceEnds := later(since, node.CreationTimestamp.Time).Add(joinGrace); !members.Seen(node.Name) && now.Before(graceEnds) {
 		p.At(graceEnds)
 		return p
 	}
 	markLost(&p, node, now)
 	return p
-}
-
-// seenNever reports whether the node has not shown itself to this leader: its last report is from before.
-func seenNever(node *corev1.Node, since time.Time) bool {
-	c := readyCondition(node)
-	return c == nil || !c.LastHeartbeatTime.After(since)
 }
 
 func later(a, b time.Time) time.Time {
