@@ -154,6 +154,10 @@ func (s *server) handler() (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("describe the API: %w", err)
 	}
+	found, err := discovery.New(s.kinds)
+	if err != nil {
+		return nil, fmt.Errorf("describe the API: %w", err)
+	}
 	s.admit = []admission.Step{
 		admission.NamespaceLifecycle(s.store, s.node),
 		admission.DefaultTolerations(s.UnreachableSeconds),
@@ -164,7 +168,7 @@ func (s *server) handler() (http.Handler, error) {
 	return api.New(api.Config{
 		Kinds: s.kinds, Store: s.store, Consensus: s.node,
 		Auth: auth.Certificates{}, Authz: auth.NewAuthorizer(s.store.View),
-		Discovery: discovery.New(s.kinds), OpenAPI: docs,
+		Discovery: found, OpenAPI: docs,
 		Extra: map[string]http.Handler{
 			enroll.PathCA:      http.HandlerFunc(desk.CA),
 			enroll.PathJoin:    http.HandlerFunc(desk.Join),

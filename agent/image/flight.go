@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"sync"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 )
@@ -19,56 +20,84 @@ type flightKey struct {
 // flight is a pull that several callers wait for.
 type flight struct {
 	cancel  context.CancelFunc
-	waiters int // guarded by Store.mu
+	waiters int // guarded by flights.mu
 	done    chan struct{}
 	img     Image // set before done is closed, as is err
 	err     error
 }
 
+// flights are the pulls in progress. Its methods may be called concurrently.
+type flights struct {
+	// ctx ends when the store closes; work joins the pulls.
+	ctx    context.Context
+	cancel context.CancelFunc
+	work   sync.WaitGroup
+
+	mu     sync.Mutex // guards the rest
+	closed bool
+	byKey  map[flightKey]*flight
+}
+
+func newFlights() *flights {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &flights{ctx: ctx, cancel: cancel, byKey: map[flightKey]*flight{}}
+}
+
+// close ends the flights and waits for them. It tells whether it was the first call.
+func (a *flights) close() bool {
+	a.mu.Lock()
+	first := !a.closed
+	a.closed = true
+	a.mu.Unlock()
+	a.cancel()
+	a.work.Wait()
+	return first
+}
+
 // board joins the flight for key, starting it if there is none.
-func (s *Store) board(key flightKey, fly func(context.Context) (Image, error)) (*flight, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
+func (a *flights) board(key flightKey, fly func(context.Context) (Image, error)) (*flight, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
 		return nil, ErrClosed
 	}
-	if f := s.flights[key]; f != nil {
+	if f := a.byKey[key]; f != nil {
 		f.waiters++
 		return f, nil
 	}
-	ctx, cancel := context.WithCancel(s.ctx)
+	ctx, cancel := context.WithCancel(a.ctx)
 	f := &flight{cancel: cancel, waiters: 1, done: make(chan struct{})}
-	s.flights[key] = f
-	s.work.Go(func() {
+	a.byKey[key] = f
+	a.work.Go(func() {
 		defer cancel()
 		f.img, f.err = fly(ctx)
-		s.mu.Lock()
-		s.forget(key, f)
-		s.mu.Unlock()
+		a.mu.Lock()
+		a.forget(key, f)
+		a.mu.Unlock()
 		close(f.done)
 	})
 	return f, nil
 }
 
 // wait gives the flight's result, or leaves it when ctx ends; the last to leave cancels it.
-func (s *Store) wait(ctx context.Context, key flightKey, f *flight) (Image, error) {
+func (a *flights) wait(ctx context.Context, key flightKey, f *flight) (Image, error) {
 	select {
 	case <-f.done:
 		return f.img, f.err
 	case <-ctx.Done():
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if f.waiters--; f.waiters == 0 {
 		f.cancel()
-		s.forget(key, f) // who asks from now on gets a new one
+		a.forget(key, f) // who asks from now on gets a new one
 	}
 	return Image{}, context.Cause(ctx)
 }
 
 // forget needs mu held.
-func (s *Store) forget(key flightKey, f *flight) {
-	if s.flights[key] == f {
-		delete(s.flights, key)
+func (a *flights) forget(key flightKey, f *flight) {
+	if a.byKey[key] == f {
+		delete(a.byKey, key)
 	}
 }

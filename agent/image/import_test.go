@@ -221,9 +221,11 @@ func TestCorruptArchivesLeaveNothing(t *testing.T) {
 	base := small(t, "holt.local/x:1", "hello")
 	blob := func(data []byte) string { return "blobs/sha256/" + digest.FromBytes(data).Encoded() }
 	layer := base.layers[0]
+	packed := gzipped(t, layer) // its header has a time: the same content can have other bytes
 	for name, c := range map[string]struct {
 		bend   func(map[string][]byte)
 		docker bool
+		packed bool
 	}{
 		"changed layer":   {bend: func(f map[string][]byte) { f[blob(layer)] = tarOf(t, folder("etc"), file("etc/motd", "h3llo")) }},
 		"longer layer":    {bend: func(f map[string][]byte) { f[blob(layer)] = append(bytes.Clone(layer), make([]byte, 512)...) }},
@@ -231,6 +233,7 @@ func TestCorruptArchivesLeaveNothing(t *testing.T) {
 		"missing layer":   {bend: func(f map[string][]byte) { delete(f, blob(layer)) }},
 		"changed config":  {bend: func(f map[string][]byte) { f[blob(base.image(t))] = []byte(`{}`) }},
 		"index not JSON":  {bend: func(f map[string][]byte) { f["index.json"] = []byte("{") }},
+		"changed gzip":    {bend: func(f map[string][]byte) { changed := bytes.Clone(packed); changed[4] ^= 1; f[blob(packed)] = changed }, packed: true},
 		"docker layer":    {bend: func(f map[string][]byte) { f[digest.FromBytes(layer).Encoded()+"/layer.tar"] = tarOf(t) }, docker: true},
 		"docker no layer": {bend: func(f map[string][]byte) { delete(f, digest.FromBytes(layer).Encoded()+"/layer.tar") }, docker: true},
 	} {
@@ -240,6 +243,10 @@ func TestCorruptArchivesLeaveNothing(t *testing.T) {
 			f := base
 			f.bend = c.bend
 			archive := f.oci
+			if c.packed {
+				f.pack = gzipped
+				archive = f.oci
+			}
 			if c.docker {
 				archive = f.docker
 			}

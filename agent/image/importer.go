@@ -54,7 +54,7 @@ func (s *Store) ImportFolder(ctx context.Context, folder string) error {
 		errs = append(errs, err)
 	}
 	if changed {
-		errs = append(errs, s.writeJSON(s.importsPath(), known))
+		errs = append(errs, s.dir.writeJSON(s.dir.imports(), known))
 	}
 	return errors.Join(errs...)
 }
@@ -63,12 +63,10 @@ func hasArchiveSuffix(name string) bool {
 	return slices.ContainsFunc(archiveSuffixes, func(suffix string) bool { return strings.HasSuffix(name, suffix) })
 }
 
-func (s *Store) importsPath() string { return filepath.Join(s.dir, "imports.json") }
-
 // readImports needs importing held. Without the file everything is imported again, which changes nothing.
 func (s *Store) readImports() map[string]imported {
 	known := map[string]imported{}
-	data, err := os.ReadFile(s.importsPath())
+	data, err := os.ReadFile(s.dir.imports())
 	if err == nil {
 		err = json.Unmarshal(data, &known)
 	}
@@ -86,7 +84,7 @@ func (s *Store) importUnlessKnown(ctx context.Context, path string, known map[st
 		return false, fmt.Errorf("import %s: %w", path, err)
 	}
 	now := imported{Size: info.Size(), ModTime: info.ModTime().UnixNano()}
-	if old, ok := known[path]; ok && old.Size == now.Size && old.ModTime == now.ModTime && s.hasAll(old.Images) {
+	if old, ok := known[path]; ok && old.Size == now.Size && old.ModTime == now.ModTime && s.catalog.hasAll(old.Images) {
 		return false, nil
 	}
 	images, err := s.importArchive(ctx, path)
@@ -100,12 +98,6 @@ func (s *Store) importUnlessKnown(ctx context.Context, path string, known map[st
 	return true, nil
 }
 
-func (s *Store) hasAll(ids []string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return !slices.ContainsFunc(ids, func(id string) bool { return s.records[id] == nil })
-}
-
 // ImportFile imports the images of one archive, whatever its name: an OCI layout or docker save's form, plain or
 // compressed by gzip or zstd. On an error it returns the images that were imported before it.
 func (s *Store) ImportFile(ctx context.Context, path string) ([]Image, error) {
@@ -116,7 +108,7 @@ func (s *Store) ImportFile(ctx context.Context, path string) ([]Image, error) {
 
 // importArchive needs importing held.
 func (s *Store) importArchive(ctx context.Context, path string) ([]Image, error) {
-	t, err := openTar(ctx, path, s.tmpDir(), s.opts.MaxUnpacked)
+	t, err := openTar(ctx, path, s.dir.tmp(), s.opts.MaxUnpacked)
 	if err != nil {
 		return nil, fmt.Errorf("import %s: %w", path, err)
 	}

@@ -81,17 +81,17 @@ func checkDigest(d digest.Digest) error {
 
 // install unpacks what is missing of a plan, lowest layer first, and writes the image's record.
 func (s *Store) install(ctx context.Context, p *plan) (Image, error) {
-	defer s.pin(p.chain)()
+	defer s.catalog.pin(p.chain)()
 	b := newBudget(s.opts)
 	var size int64
 	for i := range p.layers {
-		info, err := s.ensureLayer(ctx, p.chain, i, p.layers[i], b)
+		info, err := s.layers.ensure(ctx, p.chain, i, p.layers[i], b)
 		if err != nil {
 			return Image{}, fmt.Errorf("layer %d of %d: %w", i+1, len(p.layers), err)
 		}
 		size += info.Size
 	}
-	return s.keep(record{ID: p.id, Digest: p.digest, Names: p.names, Size: size, Config: p.config, Layers: p.chain})
+	return s.catalog.keep(record{ID: p.id, Digest: p.digest, Names: p.names, Size: size, Config: p.config, Layers: p.chain})
 }
 
 // manifest is an image manifest or an index, of OCI or docker: their forms agree.

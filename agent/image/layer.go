@@ -2,14 +2,14 @@ package image
 
 import (
 	"context"
-	"encoding/json"
+	_ "crypto/sha256" // digests panic in a program that does not link it
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
@@ -23,56 +23,35 @@ type layerInfo struct {
 	Entries int64  `json:"entries"` // files and folders
 }
 
-func (s *Store) tmpDir() string    { return filepath.Join(s.dir, "tmp") }
-func (s *Store) layersDir() string { return filepath.Join(s.dir, "layers") }
-
-func layerDirName(chainID string) string { return strings.TrimPrefix(chainID, "sha256:") }
-
-func (s *Store) layerDir(chainID string) string {
-	return filepath.Join(s.layersDir(), layerDirName(chainID))
+// layers unpacks layers. Its methods may be called concurrently.
+type layers struct {
+	dir       folder
+	log       *slog.Logger
+	unpacking keyedLocks // by chain ID
 }
 
-func (s *Store) layerFS(chainID string) string { return filepath.Join(s.layerDir(chainID), "fs") }
-
-func (s *Store) hasLayer(chainID string) bool {
-	_, err := os.Stat(s.layerFS(chainID))
-	return err == nil
-}
-
-func (s *Store) layerInfo(chainID string) (layerInfo, error) {
-	var info layerInfo
-	data, err := os.ReadFile(filepath.Join(s.layerDir(chainID), "layer.json"))
-	if err != nil {
-		return info, err
-	}
-	if err := json.Unmarshal(data, &info); err != nil {
-		return info, fmt.Errorf("layer %s: %w", chainID, err)
-	}
-	return info, nil
-}
-
-// ensureLayer unpacks the layer chain[i] unless it is there, and charges the budget for it either way. The
+// ensure unpacks the layer chain[i] unless it is there, and charges the budget for it either way. The
 // layers below it must be there.
-func (s *Store) ensureLayer(ctx context.Context, chain []string, i int, src layerSource, b *budget) (layerInfo, error) {
-	unlock, err := s.unpacking.lock(ctx, chain[i])
+func (l *layers) ensure(ctx context.Context, chain []string, i int, src layerSource, b *budget) (layerInfo, error) {
+	unlock, err := l.unpacking.lock(ctx, chain[i])
 	if err != nil {
 		return layerInfo{}, err
 	}
 	defer unlock()
-	if s.hasLayer(chain[i]) {
-		info, err := s.layerInfo(chain[i])
+	if l.dir.hasLayer(chain[i]) {
+		info, err := l.dir.layerInfo(chain[i])
 		if err != nil {
 			return info, err
 		}
 		return info, b.take(info.Size, info.Entries)
 	}
-	tmp, err := os.MkdirTemp(s.tmpDir(), "layer-")
+	tmp, err := os.MkdirTemp(l.dir.tmp(), "layer-")
 	if err != nil {
 		return layerInfo{}, err
 	}
-	info, err := s.unpackInto(ctx, tmp, chain[:i], src, b)
+	info, err := l.unpackInto(ctx, tmp, chain[:i], src, b)
 	if err == nil {
-		err = s.publish(tmp, chain[i])
+		err = l.publish(tmp, chain[i])
 	}
 	if err != nil {
 		return info, errors.Join(err, os.RemoveAll(tmp))
@@ -81,7 +60,7 @@ func (s *Store) ensureLayer(ctx context.Context, chain []string, i int, src laye
 }
 
 // unpackInto fills tmp with a layer's fs folder and layer.json, and verifies what it unpacked.
-func (s *Store) unpackInto(ctx context.Context, tmp string, below []string, src layerSource, b *budget) (layerInfo, error) {
+func (l *layers) unpackInto(ctx context.Context, tmp string, below []string, src layerSource, b *budget) (layerInfo, error) {
 	root := filepath.Join(tmp, "fs")
 	if err := os.Mkdir(root, 0o755); err != nil {
 		return layerInfo{}, err
@@ -91,7 +70,7 @@ func (s *Store) unpackInto(ctx context.Context, tmp string, below []string, src 
 	}
 	parents := make([]string, 0, len(below))
 	for _, id := range slices.Backward(below) {
-		parents = append(parents, s.layerFS(id))
+		parents = append(parents, l.dir.layerFS(id))
 	}
 	content, err := src.open(ctx)
 	if err != nil {
@@ -99,7 +78,7 @@ func (s *Store) unpackInto(ctx context.Context, tmp string, below []string, src 
 	}
 	defer content.Close()
 	entriesBefore := b.entries
-	got, size, err := s.unpack(ctx, root, parents, content, b)
+	got, size, err := l.unpack(ctx, root, parents, content, b)
 	if err != nil {
 		return layerInfo{}, err
 	}
@@ -111,11 +90,11 @@ func (s *Store) unpackInto(ctx context.Context, tmp string, below []string, src 
 		return layerInfo{}, fmt.Errorf("%w: layer unpacks to %s, the image's configuration says %s", ErrCorrupt, got, src.diffID)
 	}
 	info := layerInfo{DiffID: src.diffID.String(), Size: size, Entries: entriesBefore - b.entries}
-	return info, s.writeJSON(filepath.Join(tmp, "layer.json"), info)
+	return info, l.dir.writeJSON(filepath.Join(tmp, "layer.json"), info)
 }
 
 // publish makes a finished layer durable and moves it to its place.
-func (s *Store) publish(tmp, chainID string) error {
+func (l *layers) publish(tmp, chainID string) error {
 	f, err := os.Open(tmp)
 	if err != nil {
 		return err
@@ -124,28 +103,10 @@ func (s *Store) publish(tmp, chainID string) error {
 	if err := errors.Join(unix.Syncfs(int(f.Fd())), f.Close()); err != nil {
 		return fmt.Errorf("sync layer %s: %w", chainID, err)
 	}
-	if err := os.Rename(tmp, s.layerDir(chainID)); err != nil {
+	if err := os.Rename(tmp, l.dir.layer(chainID)); err != nil {
 		return err
 	}
-	return syncDir(s.layersDir())
-}
-
-// pin keeps layers from being swept until the returned function is called.
-func (s *Store) pin(chain []string) (unpin func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, id := range chain {
-		s.pins[id]++
-	}
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		for _, id := range chain {
-			if s.pins[id]--; s.pins[id] == 0 {
-				delete(s.pins, id)
-			}
-		}
-	}
+	return syncDir(l.dir.layers())
 }
 
 // verified reads a blob and fails at its end unless size and digest are as promised.

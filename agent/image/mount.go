@@ -29,10 +29,10 @@ func (s *Store) Mount(ctx context.Context, img Image, dir string) (rootfs string
 	}
 	lowers := make([]string, 0, len(img.Layers))
 	for _, id := range slices.Backward(img.Layers) { // overlayfs wants the uppermost first
-		if !s.hasLayer(id) {
+		if !s.dir.hasLayer(id) {
 			return "", fmt.Errorf("mount image %s: %w: layer %s is gone, pull it again", img.ID, ErrNotFound, id)
 		}
-		lowers = append(lowers, s.layerFS(id))
+		lowers = append(lowers, s.dir.layerFS(id))
 	}
 	if err := prepare(dir, &lowers); err != nil {
 		return "", fmt.Errorf("mount image %s: %w", img.ID, err)

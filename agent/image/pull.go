@@ -37,9 +37,9 @@ func (s *Store) Pull(ctx context.Context, ref string, auth Auth) (Image, error) 
 		return Image{}, err
 	}
 	key := flightKey{full, auth}
-	f, err := s.board(key, func(ctx context.Context) (Image, error) {
+	f, err := s.flights.board(key, func(ctx context.Context) (Image, error) {
 		img, err := s.pull(ctx, full, auth)
-		if err != nil && s.ctx.Err() != nil {
+		if err != nil && s.flights.ctx.Err() != nil {
 			err = ErrClosed
 		}
 		if err != nil {
@@ -51,7 +51,7 @@ func (s *Store) Pull(ctx context.Context, ref string, auth Auth) (Image, error) 
 	if err != nil {
 		return Image{}, err
 	}
-	return s.wait(ctx, key, f)
+	return s.flights.wait(ctx, key, f)
 }
 
 // fetch is one pull at work.
@@ -67,7 +67,7 @@ func (s *Store) pull(ctx context.Context, full string, auth Auth) (img Image, er
 	if err != nil {
 		return Image{}, err
 	}
-	if f.dir, err = os.MkdirTemp(s.tmpDir(), "pull-"); err != nil {
+	if f.dir, err = os.MkdirTemp(s.dir.tmp(), "pull-"); err != nil {
 		return Image{}, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(f.dir)) }()
@@ -180,7 +180,7 @@ func (f *fetch) startDownloads(ctx context.Context, group *errgroup.Group, p *pl
 	slots := make(chan struct{}, parallelBlobs)
 	for i, blob := range blobs {
 		file := filepath.Join(f.dir, fmt.Sprintf("layer-%d", i))
-		if f.store.hasLayer(p.chain[i]) {
+		if f.store.dir.hasLayer(p.chain[i]) {
 			// Only if it is removed meanwhile is it needed after all.
 			p.layers[i].open = func(ctx context.Context) (io.ReadCloser, error) {
 				if err := f.download(ctx, blob, file); err != nil {

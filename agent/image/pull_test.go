@@ -331,6 +331,50 @@ func TestPullTriesAgainAndGivesUp(t *testing.T) {
 	}
 }
 
+func TestARemovalSparesLayersThatAPullCountsOn(t *testing.T) {
+	r := startRegistry(t)
+	base := tarOf(t, file("base", "base"))
+	r.pushed(t, "a:1", base)
+	top, err := r.pushed(t, "b:1", base, tarOf(t, file("middle", "x")), tarOf(t, file("top", "x"))).Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest, _ := top[2].Digest()
+	s := openStore(t, t.TempDir(), quick)
+	if _, err := s.Pull(t.Context(), r.host+"/a:1", image.Auth{}); err != nil {
+		t.Fatal(err)
+	}
+	entered, hold := make(chan struct{}), make(chan struct{})
+	r.setHook(func(_ http.ResponseWriter, req *http.Request) bool {
+		if strings.HasSuffix(req.URL.Path, digest.String()) {
+			entered <- struct{}{}
+			<-hold
+		}
+		return false
+	})
+	type result struct {
+		img image.Image
+		err error
+	}
+	pulled := make(chan result, 1)
+	go func() {
+		img, err := s.Pull(t.Context(), r.host+"/b:1", image.Auth{})
+		pulled <- result{img, err}
+	}()
+	<-entered
+	if err := s.Remove(t.Context(), r.host+"/a:1"); err != nil {
+		t.Error(err)
+	}
+	close(hold)
+	got := <-pulled
+	if got.err != nil {
+		t.Fatal(got.err)
+	}
+	if content := mustRead(t, filepath.Join(mount(t, s, got.img), "base")); content != "base" {
+		t.Errorf("base holds %q", content)
+	}
+}
+
 // hanging answers requests for blobs with a first byte and then nothing, and tells of each.
 func hanging(entered chan<- struct{}) func(http.ResponseWriter, *http.Request) bool {
 	return func(w http.ResponseWriter, req *http.Request) bool {

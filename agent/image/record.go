@@ -6,10 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
+	"sync"
 
 	ociv1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -32,35 +33,49 @@ func (r *record) image() Image {
 		Layers: slices.Clone(r.Layers)}
 }
 
-func (s *Store) recordPath(id string) string {
-	return filepath.Join(s.dir, "images", strings.TrimPrefix(id, "sha256:")+".json")
+// catalog knows which images there are, in memory and in their records. Its methods may be called concurrently,
+// except for recover.
+type catalog struct {
+	dir folder
+	log *slog.Logger
+
+	mu      sync.Mutex         // guards the rest
+	records map[string]*record // by image ID
+	names   map[string]string  // normalized name to image ID
+	pins    map[string]int     // chain IDs that work in progress counts on
+	nextGen uint64             // above every record's generation
+}
+
+func newCatalog(dir folder, log *slog.Logger) *catalog {
+	return &catalog{dir: dir, log: log, records: map[string]*record{}, names: map[string]string{},
+		pins: map[string]int{}, nextGen: 1}
 }
 
 // keep writes an image with its names, merging it with what is known of the same image, and takes the names
 // away from the images that had them.
-func (s *Store) keep(r record) (Image, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if old := s.records[r.ID]; old != nil {
+func (c *catalog) keep(r record) (Image, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if old := c.records[r.ID]; old != nil {
 		r.Names = append(r.Names, old.Names...)
 		r.Digest = cmp.Or(r.Digest, old.Digest)
 	}
 	slices.Sort(r.Names)
 	r.Names = slices.Compact(r.Names)
-	r.Generation = s.nextGen
-	if err := s.writeJSON(s.recordPath(r.ID), r); err != nil {
+	r.Generation = c.nextGen
+	if err := c.dir.writeJSON(c.dir.record(r.ID), r); err != nil {
 		return Image{}, err
 	}
-	s.nextGen++
-	s.records[r.ID] = &r
+	c.nextGen++
+	c.records[r.ID] = &r
 	for _, n := range r.Names {
-		previous := s.records[s.names[n]]
-		s.names[n] = r.ID
+		previous := c.records[c.names[n]]
+		c.names[n] = r.ID
 		if previous == nil || previous.ID == r.ID {
 			continue
 		}
 		left := slices.DeleteFunc(slices.Clone(previous.Names), func(o string) bool { return o == n })
-		if err := s.rename(previous, left); err != nil {
+		if err := c.rename(previous, left); err != nil {
 			return Image{}, err
 		}
 	}
@@ -68,53 +83,53 @@ func (s *Store) keep(r record) (Image, error) {
 }
 
 // rename gives a record other names, in its file first. It needs mu held.
-func (s *Store) rename(r *record, names []string) error {
+func (c *catalog) rename(r *record, names []string) error {
 	changed := *r
 	changed.Names = names
-	if err := s.writeJSON(s.recordPath(r.ID), changed); err != nil {
+	if err := c.dir.writeJSON(c.dir.record(r.ID), changed); err != nil {
 		return err
 	}
 	for _, n := range r.Names {
-		if s.names[n] == r.ID && !slices.Contains(names, n) {
-			delete(s.names, n)
+		if c.names[n] == r.ID && !slices.Contains(names, n) {
+			delete(c.names, n)
 		}
 	}
-	s.records[r.ID] = &changed
+	c.records[r.ID] = &changed
 	return nil
 }
 
 // drop deletes a record. It needs mu held.
-func (s *Store) drop(r *record) error {
-	if err := os.Remove(s.recordPath(r.ID)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+func (c *catalog) drop(r *record) error {
+	if err := os.Remove(c.dir.record(r.ID)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := syncDir(filepath.Join(s.dir, "images")); err != nil {
+	if err := syncDir(c.dir.images()); err != nil {
 		return err
 	}
 	for _, n := range r.Names {
-		if s.names[n] == r.ID {
-			delete(s.names, n)
+		if c.names[n] == r.ID {
+			delete(c.names, n)
 		}
 	}
-	delete(s.records, r.ID)
+	delete(c.records, r.ID)
 	return nil
 }
 
 // unlinkUnused moves the layers that neither a record nor work in progress needs to tmp/, and gives the places
 // for the caller to delete without the lock. It needs mu held.
-func (s *Store) unlinkUnused() []string {
+func (c *catalog) unlinkUnused() []string {
 	used := map[string]bool{}
-	for _, r := range s.records {
+	for _, r := range c.records {
 		for _, l := range r.Layers {
 			used[layerDirName(l)] = true
 		}
 	}
-	for l := range s.pins {
+	for l := range c.pins {
 		used[layerDirName(l)] = true
 	}
-	entries, err := os.ReadDir(s.layersDir())
+	entries, err := os.ReadDir(c.dir.layers())
 	if err != nil {
-		s.log.Warn("cannot list layers; unused ones stay until the next start", "err", err)
+		c.log.Warn("cannot list layers; unused ones stay until the next start", "err", err)
 		return nil
 	}
 	var doomed []string
@@ -122,13 +137,13 @@ func (s *Store) unlinkUnused() []string {
 		if used[e.Name()] {
 			continue
 		}
-		dst, err := os.MkdirTemp(s.tmpDir(), "gone-")
+		dst, err := os.MkdirTemp(c.dir.tmp(), "gone-")
 		if err == nil {
-			err = os.Rename(filepath.Join(s.layersDir(), e.Name()), filepath.Join(dst, e.Name()))
+			err = os.Rename(filepath.Join(c.dir.layers(), e.Name()), filepath.Join(dst, e.Name()))
 			doomed = append(doomed, dst)
 		}
 		if err != nil {
-			s.log.Warn("an unused layer stays until the next start", "layer", e.Name(), "err", err)
+			c.log.Warn("an unused layer stays until the next start", "layer", e.Name(), "err", err)
 		}
 	}
 	return doomed
@@ -136,31 +151,31 @@ func (s *Store) unlinkUnused() []string {
 
 // recover reads the records and clears what a crash left: temporary folders, layers that nobody names, and
 // records whose layers are gone.
-func (s *Store) recover() error {
-	if err := s.clearTmp(); err != nil {
+func (c *catalog) recover() error {
+	if err := c.dir.clearTmp(); err != nil {
 		return err
 	}
-	records, damaged, err := s.readRecords()
+	records, damaged, err := c.readRecords()
 	if err != nil {
 		return err
 	}
 	slices.SortFunc(records, func(a, b *record) int { return cmp.Compare(a.Generation, b.Generation) })
 	for _, r := range records {
 		for _, n := range r.Names {
-			s.names[n] = r.ID
+			c.names[n] = r.ID
 		}
-		s.records[r.ID] = r
-		s.nextGen = max(s.nextGen, r.Generation+1)
+		c.records[r.ID] = r
+		c.nextGen = max(c.nextGen, r.Generation+1)
 	}
 	for _, r := range records {
-		r.Names = slices.DeleteFunc(r.Names, func(n string) bool { return s.names[n] != r.ID })
+		r.Names = slices.DeleteFunc(r.Names, func(n string) bool { return c.names[n] != r.ID })
 	}
 	if damaged {
 		// An unreadable record may stand for an image that runs: its layers must not be taken for unused.
-		s.log.Warn("layers are not swept while an image record is unreadable; delete the record to go on")
+		c.log.Warn("layers are not swept while an image record is unreadable; delete the record to go on")
 		return nil
 	}
-	for _, dir := range s.unlinkUnused() {
+	for _, dir := range c.unlinkUnused() {
 		if err := os.RemoveAll(dir); err != nil {
 			return fmt.Errorf("image store: sweep unused layers: %w", err)
 		}
@@ -168,39 +183,26 @@ func (s *Store) recover() error {
 	return nil
 }
 
-func (s *Store) clearTmp() error {
-	entries, err := os.ReadDir(s.tmpDir())
-	if err != nil {
-		return fmt.Errorf("image store: %w", err)
-	}
-	for _, e := range entries {
-		if err := os.RemoveAll(filepath.Join(s.tmpDir(), e.Name())); err != nil {
-			return fmt.Errorf("image store: sweep temporary files: %w", err)
-		}
-	}
-	return nil
-}
-
 // readRecords reads every record whose layers are there; damaged tells that some file could not be parsed.
-func (s *Store) readRecords() (records []*record, damaged bool, err error) {
-	entries, err := os.ReadDir(filepath.Join(s.dir, "images"))
+func (c *catalog) readRecords() (records []*record, damaged bool, err error) {
+	entries, err := os.ReadDir(c.dir.images())
 	if err != nil {
 		return nil, false, fmt.Errorf("image store: %w", err)
 	}
 	for _, e := range entries {
-		path := filepath.Join(s.dir, "images", e.Name())
+		path := filepath.Join(c.dir.images(), e.Name())
 		data, err := os.ReadFile(path)
 		if err != nil {
 			return nil, false, fmt.Errorf("image store: %w", err)
 		}
 		r := &record{}
-		if err := json.Unmarshal(data, r); err != nil || s.recordPath(r.ID) != path {
-			s.log.Warn("unreadable image record", "file", path, "err", err)
+		if err := json.Unmarshal(data, r); err != nil || c.dir.record(r.ID) != path {
+			c.log.Warn("unreadable image record", "file", path, "err", err)
 			damaged = true
 			continue
 		}
-		if missing := slices.IndexFunc(r.Layers, func(l string) bool { return !s.hasLayer(l) }); missing >= 0 {
-			s.log.Warn("image has lost a layer and is forgotten", "image", r.ID, "layer", r.Layers[missing])
+		if missing := slices.IndexFunc(r.Layers, func(l string) bool { return !c.dir.hasLayer(l) }); missing >= 0 {
+			c.log.Warn("image has lost a layer and is forgotten", "image", r.ID, "layer", r.Layers[missing])
 			if err := os.Remove(path); err != nil {
 				return nil, false, fmt.Errorf("image store: %w", err)
 			}
@@ -209,36 +211,4 @@ func (s *Store) readRecords() (records []*record, damaged bool, err error) {
 		records = append(records, r)
 	}
 	return records, damaged, nil
-}
-
-// writeJSON replaces a file of the store at once: a crash leaves the old or the new content.
-func (s *Store) writeJSON(path string, v any) error {
-	data, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return fmt.Errorf("encode %s: %w", filepath.Base(path), err)
-	}
-	tmp, err := os.CreateTemp(s.tmpDir(), "json-")
-	if err != nil {
-		return err
-	}
-	_, err = tmp.Write(data)
-	if err == nil {
-		err = tmp.Sync()
-	}
-	err = errors.Join(err, tmp.Close())
-	if err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("write %s: %w", path, err), os.Remove(tmp.Name()))
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }

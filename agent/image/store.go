@@ -6,12 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -85,27 +82,15 @@ func (o Options) withDefaults() Options {
 
 // Store holds a node's images. Make one with Open.
 type Store struct {
-	dir       string
+	dir       folder
 	opts      Options
 	log       *slog.Logger
 	lock      *os.File
 	transport *http.Transport
-	unpacking keyedLocks
-
-	// ctx ends when the Store closes; work joins the pulls.
-	ctx    context.Context
-	cancel context.CancelFunc
-	work   sync.WaitGroup
-
+	layers    *layers
+	catalog   *catalog
+	flights   *flights
 	importing sync.Mutex // serializes imports, and guards imports.json
-
-	mu      sync.Mutex // guards the rest
-	closed  bool
-	records map[string]*record    // by image ID
-	names   map[string]string     // normalized name to image ID
-	pins    map[string]int        // chain IDs that work in progress counts on
-	flights map[flightKey]*flight // pulls in progress
-	nextGen uint64                // above every record's generation
 }
 
 // Open takes the folder dir, making it if need be, and sweeps what a crash may have left there. It fails if
@@ -115,13 +100,9 @@ func Open(dir string, opts Options, log *slog.Logger) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("image store: %w", err)
 	}
-	s := &Store{
-		dir: dir, opts: opts.withDefaults(), log: log,
-		records: map[string]*record{}, names: map[string]string{},
-		pins: map[string]int{}, flights: map[flightKey]*flight{}, nextGen: 1,
-	}
-	for _, sub := range []string{"", "images", "layers", "tmp"} {
-		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
+	d := folder(dir)
+	for _, sub := range []string{dir, d.images(), d.layers(), d.tmp()} {
+		if err := os.MkdirAll(sub, 0o700); err != nil {
 			return nil, fmt.Errorf("image store: %w", err)
 		}
 	}
@@ -130,15 +111,17 @@ func Open(dir string, opts Options, log *slog.Logger) (*Store, error) {
 	if err := os.Chmod(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("image store: %w", err)
 	}
-	if s.lock, err = lockFile(filepath.Join(dir, "lock")); err != nil {
+	lock, err := lockFile(d.path("lock"))
+	if err != nil {
 		return nil, err
 	}
-	if err := s.recover(); err != nil {
-		return nil, errors.Join(err, s.lock.Close())
+	c := newCatalog(d, log)
+	if err := c.recover(); err != nil {
+		return nil, errors.Join(err, lock.Close())
 	}
-	s.transport = newTransport(s.opts)
-	s.ctx, s.cancel = context.WithCancel(context.Background())
-	return s, nil
+	opts = opts.withDefaults()
+	return &Store{dir: d, opts: opts, log: log, lock: lock, transport: newTransport(opts),
+		layers: &layers{dir: d, log: log}, catalog: c, flights: newFlights()}, nil
 }
 
 func lockFile(path string) (*os.File, error) {
@@ -157,52 +140,18 @@ func lockFile(path string) (*os.File, error) {
 // Close ends the pulls in progress, waits for them and releases the folder. Mounts stay. It may be called
 // twice.
 func (s *Store) Close() error {
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
+	if !s.flights.close() {
 		return nil
 	}
-	s.closed = true
-	s.mu.Unlock()
-	s.cancel()
-	s.work.Wait()
 	s.transport.CloseIdleConnections()
 	return s.lock.Close()
 }
 
 // Lookup finds an image by tag, by digest or by ID, normalizing names as docker does.
-func (s *Store) Lookup(ref string) (Image, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	r := s.find(ref)
-	if r == nil {
-		return Image{}, false
-	}
-	return r.image(), true
-}
-
-// find needs mu held. It returns nil if there is no such image.
-func (s *Store) find(ref string) *record {
-	if id, ok := asID(ref); ok {
-		return s.records[id]
-	}
-	full, err := Normalize(ref)
-	if err != nil {
-		return nil
-	}
-	return s.records[s.names[full]]
-}
+func (s *Store) Lookup(ref string) (Image, bool) { return s.catalog.lookup(ref) }
 
 // List gives all images, ordered by ID.
-func (s *Store) List() []Image {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	images := make([]Image, 0, len(s.records))
-	for _, id := range slices.Sorted(maps.Keys(s.records)) {
-		images = append(images, s.records[id].image())
-	}
-	return images
-}
+func (s *Store) List() []Image { return s.catalog.list() }
 
 // Remove takes a name away from its image; with its last tag, or by ID or digest, the image goes, and with it
 // the layers that no other image has. Whether it is in use is the caller's business: a mounted image loses its
@@ -211,39 +160,5 @@ func (s *Store) Remove(ctx context.Context, ref string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	r := s.find(ref)
-	if r == nil {
-		s.mu.Unlock()
-		return fmt.Errorf("remove %s: %w", ref, ErrNotFound)
-	}
-	var err error
-	if left := tagsWithout(r, ref); len(left) > 0 {
-		err = s.rename(r, left)
-	} else {
-		err = s.drop(r)
-	}
-	doomed := s.unlinkUnused()
-	s.mu.Unlock()
-	for _, dir := range doomed {
-		err = errors.Join(err, os.RemoveAll(dir))
-	}
-	if err != nil {
-		return fmt.Errorf("remove %s: %w", ref, err)
-	}
-	return nil
-}
-
-// tagsWithout gives the names that an image keeps when ref is taken away: none if ref is its last tag, or not a
-// tag at all.
-func tagsWithout(r *record, ref string) []string {
-	full, err := Normalize(ref)
-	if _, id := asID(ref); id || err != nil || strings.Contains(full, "@") {
-		return nil
-	}
-	left := slices.DeleteFunc(slices.Clone(r.Names), func(n string) bool { return n == full })
-	if !slices.ContainsFunc(left, func(n string) bool { return !strings.Contains(n, "@") }) {
-		return nil
-	}
-	return left
+	return s.catalog.remove(ref)
 }

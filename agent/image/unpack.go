@@ -86,7 +86,7 @@ func decompress(r io.Reader) (plain io.ReadCloser, compressed bool, err error) {
 
 // unpack writes a layer below root, which must be empty and private to the caller. It returns the digest of the
 // uncompressed layer and the bytes in its files. Parents are the layers below, the nearest first.
-func (s *Store) unpack(ctx context.Context, root string, parents []string, r io.Reader, b *budget) (digest.Digest, int64, error) {
+func (l *layers) unpack(ctx context.Context, root string, parents []string, r io.Reader, b *budget) (digest.Digest, int64, error) {
 	plain, _, err := decompress(r)
 	if err != nil {
 		return "", 0, err
@@ -94,7 +94,7 @@ func (s *Store) unpack(ctx context.Context, root string, parents []string, r io.
 	defer plain.Close()
 	hash := digest.SHA256.Digester()
 	stream := io.TeeReader(bounded{plain, b}, hash.Hash())
-	w := &layerWriter{root: root, budget: b, log: s.log, whiteouts: map[string]bool{}, folders: map[string]bool{}}
+	w := &layerWriter{root: root, budget: b, log: l.log, whiteouts: map[string]bool{}, folders: map[string]bool{}}
 	size, err := archive.Apply(ctx, root, stream, archive.WithParents(parents),
 		archive.WithFilter(w.admit), archive.WithConvertWhiteout(w.convert))
 	if errors.Is(err, tar.ErrHeader) || errors.Is(err, io.ErrUnexpectedEOF) {

@@ -41,6 +41,9 @@ func TestHostileLayersReachNothingOutside(t *testing.T) {
 	victim := t.TempDir()
 	writeFile(t, filepath.Join(victim, "secret"), []byte("secret"))
 	writeFile(t, filepath.Join(victim, "d/e"), []byte("e"))
+	if err := unix.Mknod(filepath.Join(victim, "null"), unix.S_IFCHR, int(unix.Mkdev(1, 3))); err != nil {
+		t.Fatal(err)
+	}
 	up := strings.Repeat("../", 20)
 	device := entry{tar.Header{Typeflag: tar.TypeChar, Name: "etc/mem", Devmajor: 1, Devminor: 1}, ""}
 	owner := file("x", "x")
@@ -65,6 +68,7 @@ func TestHostileLayersReachNothingOutside(t *testing.T) {
 		"opaque through a link":      {[]entry{symlink("l", victim), file("l/.wh..wh..opq", "")}, nil},
 		"whiteout of the parent":     {[]entry{file("a/.wh...", "")}, errAny},
 		"whiteout, parent swapped":   {[]entry{folder("p"), file("p/.wh.secret", ""), symlink("p", victim), file("p/secret/x", "x")}, nil},
+		"device as a whiteout":       {[]entry{folder("p"), file("p/.wh.null", ""), symlink("p", victim), file("p/null/x", "x")}, nil},
 		"whiteout, parent swapped 2": {[]entry{folder("p"), file("p/.wh.d", ""), symlink("p", victim), folder("p/d"), file("p/d/e", "x")}, nil},
 		"device":                     {[]entry{device}, image.ErrUnsafe},
 		"0:0 device":                 {[]entry{{tar.Header{Typeflag: tar.TypeChar, Name: "etc"}, ""}}, image.ErrUnsafe},

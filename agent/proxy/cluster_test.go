@@ -221,3 +221,40 @@ func wantAnswer(t *testing.T, from *nstest.NS, addr, want string) {
 		t.Errorf("asking %s: got %q, %v; want %q", addr, got, err, want)
 	}
 }
+
+// serveDatagrams answers each datagram as serveNames does a connection.
+func (p *pod) serveDatagrams(t *testing.T) {
+	t.Helper()
+	c := p.ListenPacket(t, ":8080")
+	var task sync.WaitGroup
+	task.Go(func() {
+		buf := make([]byte, 1<<16)
+		for {
+			n, from, err := c.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			client, _, _ := net.SplitHostPort(from.String())
+			_, _ = c.WriteTo(fmt.Appendf(nil, "%s saw %d from %s", p.addr, n, client), from)
+		}
+	})
+	t.Cleanup(func() {
+		_ = c.Close()
+		task.Wait()
+	})
+}
+
+// say sends a datagram and returns the answer.
+func say(t *testing.T, c net.Conn, size int) string {
+	t.Helper()
+	if _, err := c.Write(make([]byte, size)); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	buf := make([]byte, 1<<10)
+	n, err := c.Read(buf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(buf[:n])
+}

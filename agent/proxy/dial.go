@@ -29,40 +29,6 @@ const (
 // keepAlive finds peers that are gone within about a minute and a half.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 6}
 
-// connect dials the backends in turn until one accepts; nil says that none did. The set is read anew after a
-// round without success, because it may have changed meanwhile.
-func (f *frontend) connect(client netip.Addr) *net.TCPConn {
-	ctx, cancel := context.WithTimeout(f.p.ctx, dialTotal)
-	defer cancel()
-	for _, limit := range []time.Duration{firstDial, secondDial} {
-		slow := false
-		s := f.current.Load()
-		for _, b := range f.order(s, client) {
-			conn, err := f.p.dial(ctx, client, b.addr, limit)
-			if err == nil {
-				b.failed.Store(0)
-				if s.rule.affinity > 0 {
-					f.affinity.put(client, b.addr, s.rule.affinity)
-				}
-				return conn
-			}
-			if ctx.Err() != nil {
-				return nil
-			}
-			b.failed.Store(time.Now().UnixNano())
-			slow = slow || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
-			f.p.log.Debug("a backend cannot be reached", "service", s.rule.service, "backend", b.addr, "err", err)
-		}
-		if !slow && s == f.current.Load() {
-			break
-		}
-	}
-	if f.p.mayLog() {
-		f.p.log.Warn("no backend of a service can be reached", "service", f.current.Load().rule.service)
-	}
-	return nil
-}
-
 // keepsClient reports whether the backend can be dialled from the client's own address, which needs that the
 // answers come back through this node.
 //
@@ -83,37 +49,29 @@ func (c *Config) keepsClient(client, backend netip.Addr) bool {
 	return c.PodCIDR.Contains(backend)
 }
 
-func (p *Proxy) dial(ctx context.Context, client netip.Addr, to netip.AddrPort, limit time.Duration) (*net.TCPConn, error) {
-	d := net.Dialer{Timeout: limit, KeepAliveConfig: keepAlive}
-	d.SetMultipathTCP(false)
+// dial connects to a backend, from the client's own address where that can be kept.
+func (p *Proxy) dial(ctx context.Context, proto protocol, d net.Dialer, client netip.Addr, to netip.AddrPort) (net.Conn, error) {
+	var conn net.Conn
+	enter := func() (err error) {
+		conn, err = d.DialContext(ctx, string(proto), to.String())
+		return err
+	}
 	if !p.cfg.keepsClient(client, to.Addr()) {
-		return p.dialWith(ctx, &d, to)
+		err := p.cfg.Enter(enter)
+		return conn, err
 	}
 	d.Control = transparent
 	for try := 1; ; try++ {
-		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(client, p.sourcePort()))
-		conn, err := p.dialWith(ctx, &d, to)
+		from := netip.AddrPortFrom(client, p.sourcePort())
+		if d.LocalAddr = net.TCPAddrFromAddrPort(from); proto == udp {
+			d.LocalAddr = net.UDPAddrFromAddrPort(from)
+		}
+		err := p.cfg.Enter(enter)
 		inUse := errors.Is(err, unix.EADDRINUSE) || errors.Is(err, unix.EADDRNOTAVAIL)
 		if !inUse || try == portTries {
 			return conn, err
 		}
 	}
-}
-
-func (p *Proxy) dialWith(ctx context.Context, d *net.Dialer, to netip.AddrPort) (*net.TCPConn, error) {
-	var conn net.Conn
-	err := p.cfg.Enter(func() (err error) {
-		conn, err = d.DialContext(ctx, "tcp4", to.String())
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	tcp, ok := conn.(*net.TCPConn)
-	if !ok {
-		return nil, errors.Join(errors.New("proxy: the connection is not TCP"), conn.Close())
-	}
-	return tcp, nil
 }
 
 // sourcePort goes round, so that a port is used again as late as possible: the peer may still remember it.
@@ -122,14 +80,15 @@ func (p *Proxy) sourcePort() uint16 {
 }
 
 // transparent lets a socket speak with an address that is not the machine's.
-func transparent(_, _ string, raw syscall.RawConn) error {
+func transparent(network, _ string, raw syscall.RawConn) error {
 	var err error
 	outer := raw.Control(func(fd uintptr) {
-		err = errors.Join(
-			os.NewSyscallError("setsockopt IP_TRANSPARENT", unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_TRANSPARENT, 1)),
-			// Several connections may share a source port as long as they go to different backends.
-			os.NewSyscallError("setsockopt SO_REUSEADDR", unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)),
-		)
+		err = os.NewSyscallError("setsockopt IP_TRANSPARENT", unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_TRANSPARENT, 1))
+		if err == nil && network == string(tcp) {
+			// Several connections may share a source port as long as they go to different backends. For UDP this would
+			// let one socket take what is meant for another.
+			err = os.NewSyscallError("setsockopt SO_REUSEADDR", unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1))
+		}
 	})
 	return errors.Join(outer, err)
 }

@@ -2,10 +2,7 @@ package proxy
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -32,7 +29,7 @@ type Config struct {
 	NodeAddrs func() []netip.Addr
 	// Reserved are addresses of Services that another part of the agent answers, as DNS does.
 	Reserved []netip.AddrPort
-	// MaxConns bounds the connections relayed at once; those above are reset. Zero means as many as the
+	// MaxConns bounds the connections relayed at once, and the UDP clients too; those above are reset or dropped. Zero means as many as the
 	// process' limit of open files allows.
 	MaxConns int
 	// Enter runs f on a thread of the network namespace to serve. Nil means the process' own.
@@ -52,10 +49,18 @@ type Proxy struct {
 	logged atomic.Int64  // see mayLog
 
 	mu     sync.Mutex
-	closed bool                         // guarded by mu
-	wanted map[netip.AddrPort]rule      // guarded by mu
-	fronts map[netip.AddrPort]*frontend // guarded by mu; a subset of wanted
-	failed map[netip.AddrPort]string    // guarded by mu; why a wanted address is not listened on
+	closed bool                 // guarded by mu
+	wanted map[listenKey]rule   // guarded by mu
+	fronts map[listenKey]front  // guarded by mu; its keys are a subset of wanted
+	failed map[listenKey]string // guarded by mu; why a wanted address is not listened on
+}
+
+// front is one address that is listened on.
+type front interface {
+	// set publishes new backends. Only the holder of the proxy's lock calls it.
+	set(r rule)
+	// stop ends the listening.
+	stop()
 }
 
 // New makes a proxy that serves nothing until Update. The caller ends it with Close, or by ending Run.
@@ -69,7 +74,7 @@ func New(cfg Config, log *slog.Logger) *Proxy {
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &Proxy{
 		cfg: cfg, log: log, ctx: ctx, cancel: cancel,
-		fronts: map[netip.AddrPort]*frontend{}, failed: map[netip.AddrPort]string{},
+		fronts: map[listenKey]front{}, failed: map[listenKey]string{},
 	}
 	p.port.Store(randomUint32())
 	return p
@@ -101,54 +106,42 @@ func (p *Proxy) Update(services []*corev1.Service, slices []*discoveryv1.Endpoin
 
 // sync makes the listeners follow p.wanted. The caller holds p.mu.
 func (p *Proxy) sync() {
-	for addr, f := range p.fronts {
-		if _, ok := p.wanted[addr]; !ok {
+	for key, f := range p.fronts {
+		if _, ok := p.wanted[key]; !ok {
 			f.stop()
-			delete(p.fronts, addr)
+			delete(p.fronts, key)
 		}
 	}
-	for addr := range p.failed {
-		if _, ok := p.wanted[addr]; !ok {
-			delete(p.failed, addr)
+	for key := range p.failed {
+		if _, ok := p.wanted[key]; !ok {
+			delete(p.failed, key)
 		}
 	}
-	for addr, r := range p.wanted {
-		if f, ok := p.fronts[addr]; ok {
+	for key, r := range p.wanted {
+		if f, ok := p.fronts[key]; ok {
 			f.set(r)
 			continue
 		}
-		f, err := p.listen(addr, r)
+		f, err := p.listen(key, r)
 		if err != nil {
-			if p.failed[addr] != err.Error() {
-				p.failed[addr] = err.Error()
-				p.log.Warn("a service's address cannot be listened on; trying again", "service", r.service, "address", addr, "err", err)
+			if p.failed[key] != err.Error() {
+				p.failed[key] = err.Error()
+				p.log.Warn("a service's address cannot be listened on; trying again",
+					"service", r.service, "protocol", key.protocol, "address", key.addr, "err", err)
 			}
 			continue
 		}
-		delete(p.failed, addr)
-		p.fronts[addr] = f
+		delete(p.failed, key)
+		p.fronts[key] = f
 	}
 }
 
-func (p *Proxy) listen(addr netip.AddrPort, r rule) (*frontend, error) {
-	var l net.Listener
-	err := p.cfg.Enter(func() (err error) {
-		lc := net.ListenConfig{KeepAliveConfig: keepAlive}
-		lc.SetMultipathTCP(false)
-		l, err = lc.Listen(p.ctx, "tcp4", addr.String())
-		return err
-	})
-	if err != nil {
-		return nil, err
+// listen opens one address and starts its loop.
+func (p *Proxy) listen(key listenKey, r rule) (front, error) {
+	if key.protocol == udp {
+		return p.listenUDP(key.addr, r)
 	}
-	tcp, ok := l.(*net.TCPListener)
-	if !ok {
-		return nil, errors.Join(fmt.Errorf("proxy: %s is no TCP listener", addr), l.Close())
-	}
-	f := newFrontend(p, tcp)
-	f.set(r)
-	p.tasks.Go(f.accept)
-	return f, nil
+	return p.listenTCP(key.addr, r)
 }
 
 // mayLog allows one log line a second to what clients can cause at any rate.
@@ -182,9 +175,9 @@ func (p *Proxy) Close() error {
 	p.mu.Lock()
 	p.closed = true
 	p.wanted = nil
-	for addr, f := range p.fronts {
+	for key, f := range p.fronts {
 		f.stop()
-		delete(p.fronts, addr)
+		delete(p.fronts, key)
 	}
 	p.mu.Unlock()
 	p.cancel()

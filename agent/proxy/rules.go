@@ -34,18 +34,46 @@ type candidate struct {
 }
 
 // portKey finds the endpoints of one Service's port.
-type portKey struct{ namespace, service, port string }
+type portKey struct {
+	namespace, service, port string
+	protocol                 protocol
+}
+
+// protocol is what Go's net package calls it.
+type protocol string
+
+const (
+	tcp protocol = "tcp4"
+	udp protocol = "udp4"
+)
+
+// protocolOf is false for what is not carried.
+func protocolOf(p corev1.Protocol) (protocol, bool) {
+	switch p {
+	case "", corev1.ProtocolTCP:
+		return tcp, true
+	case corev1.ProtocolUDP:
+		return udp, true
+	}
+	return "", false
+}
+
+// listenKey is where one rule is listened for.
+type listenKey struct {
+	protocol protocol
+	addr     netip.AddrPort
+}
 
 // rules says where to listen and where to relay to, for Services as they are. Of two that claim one address
 // the older wins, and its name decides between equals.
-func (c *Config) rules(services []*corev1.Service, eps []*discoveryv1.EndpointSlice) map[netip.AddrPort]rule {
+func (c *Config) rules(services []*corev1.Service, eps []*discoveryv1.EndpointSlice) map[listenKey]rule {
 	candidates := c.candidates(eps)
 	ordered := slices.Clone(services)
 	slices.SortFunc(ordered, func(a, b *corev1.Service) int {
 		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time),
 			cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
-	out := map[netip.AddrPort]rule{}
+	out := map[listenKey]rule{}
 	for _, s := range ordered {
 		if !proxied(s) {
 			continue
@@ -64,11 +92,12 @@ func proxied(s *corev1.Service) bool {
 		s.Spec.ClusterIP != "" && s.Spec.ClusterIP != corev1.ClusterIPNone
 }
 
-func (c *Config) addPort(out map[netip.AddrPort]rule, s *corev1.Service, port *corev1.ServicePort, all map[portKey][]candidate) {
-	if port.Protocol != "" && port.Protocol != corev1.ProtocolTCP {
+func (c *Config) addPort(out map[listenKey]rule, s *corev1.Service, port *corev1.ServicePort, all map[portKey][]candidate) {
+	proto, ok := protocolOf(port.Protocol)
+	if !ok {
 		return
 	}
-	found := all[portKey{s.Namespace, s.Name, port.Name}]
+	found := all[portKey{s.Namespace, s.Name, port.Name, proto}]
 	r := rule{service: s.Namespace + "/" + s.Name + ":" + strconv.Itoa(int(port.Port)), affinity: affinityOf(s)}
 
 	add := func(ip netip.Addr, number int32, localOnly bool) {
@@ -77,8 +106,9 @@ func (c *Config) addPort(out map[netip.AddrPort]rule, s *corev1.Service, port *c
 			return
 		}
 		r.backends = choose(found, localOnly)
-		if _, taken := out[addr]; !taken && len(r.backends) > 0 {
-			out[addr] = r
+		key := listenKey{proto, addr}
+		if _, taken := out[key]; !taken && len(r.backends) > 0 {
+			out[key] = r
 		}
 	}
 	internalLocal := s.Spec.InternalTrafficPolicy != nil && *s.Spec.InternalTrafficPolicy == corev1.ServiceInternalTrafficPolicyLocal
@@ -144,10 +174,11 @@ func (c *Config) candidates(eps []*discoveryv1.EndpointSlice) map[portKey][]cand
 				continue
 			}
 			for _, p := range slice.Ports {
-				if p.Port == nil || *p.Port < 1 || *p.Port > 65535 || (p.Protocol != nil && *p.Protocol != corev1.ProtocolTCP) {
+				proto, ok := protocolOf(value(p.Protocol))
+				if !ok || p.Port == nil || *p.Port < 1 || *p.Port > 65535 {
 					continue
 				}
-				key := portKey{slice.Namespace, service, value(p.Name)}
+				key := portKey{slice.Namespace, service, value(p.Name), proto}
 				out[key] = append(out[key], c.candidate(e, netip.AddrPortFrom(ip, uint16(*p.Port))))
 			}
 		}

@@ -113,6 +113,16 @@ func (c *Client) Do(ctx context.Context, r Request, out any) error {
 	return nil
 }
 
+// Fetch reads what is at path, as it is.
+func (c *Client) Fetch(ctx context.Context, path string) ([]byte, error) {
+	body, err := c.Stream(ctx, Request{Method: http.MethodGet, Path: path})
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	return io.ReadAll(io.LimitReader(body, maxResponse))
+}
+
 // Stream is Do for answers that go on. The caller closes the reader.
 func (c *Client) Stream(ctx context.Context, r Request) (io.ReadCloser, error) {
 	resp, err := c.send(ctx, r)

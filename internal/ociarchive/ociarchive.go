@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	_ "crypto/sha256" // digests panic in a program that does not link it
 	"encoding/json"
 	"errors"
 	"fmt"

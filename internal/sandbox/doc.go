@@ -14,6 +14,8 @@
 //     an Up left behind that was killed at any moment; it never needs to know how far that Up came.
 //   - The bridge is the claim on a sandbox's name and subnet: first made, under a lock of the whole machine, and
 //     its alias holds the sandbox's folder. What another folder's bridge claims is never touched.
+//   - Hosts reach what the machine reaches, masqueraded by the nftables table holt_SANDBOX. IP forwarding is on while a
+//     sandbox exists and is put back by the last; the machine's own forwarding rules are not changed.
 //   - A host's process is found by its cgroup and its command line, not by a recorded pid: pids are reused.
 //   - Nothing is deleted below a folder while something is still mounted there: it could be the machine's.
 //   - A host's process is born inside its namespace and cgroups; no moment exists in which it runs elsewhere.

@@ -8,10 +8,15 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 )
+
+// downTimeout bounds a removal; it takes a second, unless a process cannot be killed.
+const downTimeout = 2 * time.Minute
 
 // Down removes a sandbox below $HOLT_SANDBOX_ROOT or else /var/lib/holt/sandboxes, however far its Up came. It
 // reports whether there was one. It can be repeated after an error; then files are the last that it removes.
@@ -39,27 +44,68 @@ func (s *Sandbox) Down(ctx context.Context) error {
 }
 
 func down(ctx context.Context, dir string) (found bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, downTimeout)
+	defer cancel()
 	unlock, err := lockFolder(ctx, dir, unix.LOCK_EX)
-	if errors.Is(err, os.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
+	gone := errors.Is(err, os.ErrNotExist)
+	if err != nil && !gone {
 		return false, err
 	}
-	defer unlock()
+	if !gone {
+		defer unlock()
+	}
 	// Read with the lock held: an Up that was at work a moment ago may have written it since.
 	rec, err := readRecord(dir)
 	if errors.Is(err, os.ErrNotExist) {
-		return true, removeFiles(dir)
+		rec, err = recoverRecord(dir)
 	}
 	if err != nil {
 		return true, err
+	}
+	if gone && rec == nil {
+		return false, nil
 	}
 	s, err := newSandbox(dir, rec, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return true, err
 	}
+	if gone {
+		return true, s.removeFromKernel(ctx)
+	}
 	return true, s.tearDown(ctx)
+}
+
+// recoverRecord finds in the kernel what is left of a sandbox whose folder somebody removed: as much of its record as
+// it takes to remove that too. It returns nil if no bridge claims the folder.
+func recoverRecord(dir string) (*record, error) {
+	links, err := netlink.LinkList()
+	if err != nil {
+		return nil, fmt.Errorf("listing links: %w", err)
+	}
+	r := record{Name: filepath.Base(dir), Index: -1}
+	for _, l := range links {
+		if l.Attrs().Alias != claimPrefix+dir {
+			continue
+		}
+		r.Bridge = l.Attrs().Name
+		if _, err := fmt.Sscanf(r.Bridge, bridgePattern, &r.Index); err != nil {
+			return nil, fmt.Errorf("the link %s has the mark of a sandbox's bridge, but not its name", r.Bridge)
+		}
+	}
+	if r.Index < 0 {
+		return nil, nil
+	}
+	names, err := os.ReadDir(netnsFolder)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	for _, n := range names {
+		role, number, ok := parseNetNS(r.Name, n.Name())
+		if ok {
+			r.Hosts = append(r.Hosts, r.planHost(role, number))
+		}
+	}
+	return &r, nil
 }
 
 // tearDown needs the sandbox's lock. Files go last: as long as there is a record, it can be repeated.

@@ -169,3 +169,39 @@ func TestDownAll(t *testing.T) {
 		t.Errorf("down --all removed %d:\n%s", got, &out)
 	}
 }
+
+func TestDownFindsWhatARemovedFolderLeft(t *testing.T) {
+	// A tree with an agent's mounts in it cannot be removed as a whole; the record is gone all the same.
+	for agents := range 2 {
+		checkNothingLeft(t)
+		o := options()
+		o.Agents = agents
+		s, err := sandbox.Up(t.Context(), o)
+		must(t, err)
+		_ = os.RemoveAll(s.Dir())
+		_, err = sandbox.Up(t.Context(), o)
+		if !errors.Is(err, sandbox.ErrExists) || !strings.Contains(err.Error(), "holt down --name "+o.Name) {
+			t.Errorf("up: %v", err)
+		}
+		if found, err := sandbox.Down(t.Context(), o.Name); !found || err != nil {
+			t.Errorf("down: %t, %v", found, err)
+		}
+	}
+}
+
+func TestADamagedRecordIsSaidSo(t *testing.T) {
+	checkNothingLeft(t)
+	dir := filepath.Join(os.Getenv("HOLT_SANDBOX_ROOT"), newName())
+	must(t, os.MkdirAll(dir, 0o700))
+	t.Cleanup(func() { must(t, os.RemoveAll(filepath.Dir(dir))) })
+	for _, content := range []string{"", "{", `{"version": 2}`, `{"version": 1, "name": "another", "hosts": [{}]}`} {
+		must(t, os.WriteFile(filepath.Join(dir, "sandbox.json"), []byte(content), 0o600))
+		if _, err := sandbox.Load(filepath.Base(dir)); err == nil || !strings.Contains(err.Error(), "sandbox.json") {
+			t.Errorf("load with %q: %v", content, err)
+		}
+		if _, err := sandbox.Down(t.Context(), filepath.Base(dir)); err == nil || !strings.Contains(err.Error(), "sandbox.json") {
+			t.Errorf("down with %q: %v", content, err)
+		}
+	}
+	must(t, up(t, options()).Down(t.Context()))
+}

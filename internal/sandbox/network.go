@@ -32,7 +32,9 @@ const (
 	portForwarding = 3
 )
 
-func bridgeName(index int) string { return fmt.Sprintf("holtbr%d", index) }
+const bridgePattern = "holtbr%d"
+
+func bridgeName(index int) string { return fmt.Sprintf(bridgePattern, index) }
 
 // claimedElsewhere returns the folder of another sandbox of this name whose bridge is there, or "".
 func claimedElsewhere(dir string) (string, error) {

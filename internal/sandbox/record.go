@@ -73,13 +73,30 @@ func (r *record) planHost(role string, number int) hostRecord {
 		Name:    name,
 		Role:    role,
 		Address: hostAddress(r.Subnet, role, number),
-		NetNS:   "holt-" + r.Name + "-" + name,
+		NetNS:   netnsPrefix(r.Name) + name,
 		Link:    fmt.Sprintf("holt%d%c%d", r.Index, role[0], number),
 	}
 }
 
-// hostAddress gives servers .11 to .99 and agents .101 to .254, so that an address tells the host.
+func netnsPrefix(sandbox string) string { return "holt-" + sandbox + "-" }
+
+// parseNetNS tells whose network namespace has this name. Sandboxes' names may have hyphens too; hosts' have just one.
+func parseNetNS(sandbox, netns string) (role string, number int, ok bool) {
+	host, ok := strings.CutPrefix(netns, netnsPrefix(sandbox))
+	if !ok {
+		return "", 0, false
+	}
+	role, digits, _ := strings.Cut(host, "-")
+	number, err := strconv.Atoi(digits)
+	return role, number, err == nil && (role == RoleServer || role == RoleAgent)
+}
+
+// hostAddress gives servers .11 to .99 and agents .101 to .254, so that an address tells the host. A record that was
+// recovered to be removed has no subnet, and its hosts no address.
 func hostAddress(subnet netip.Prefix, role string, number int) netip.Addr {
+	if !subnet.IsValid() {
+		return netip.Addr{}
+	}
 	a := subnet.Addr().As4()
 	a[3] = byte(10 + number)
 	if role == RoleAgent {

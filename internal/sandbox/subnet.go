@@ -1,11 +1,9 @@
 package sandbox
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"path/filepath"
 
 	"github.com/vishvananda/netlink"
@@ -76,10 +74,8 @@ func takenPrefixes(root string) ([]netip.Prefix, error) {
 	for _, file := range records {
 		r, err := readRecord(filepath.Dir(file))
 		if err != nil {
-			if errors.Is(err, os.ErrNotExist) {
-				continue
-			}
-			return nil, err
+			// Just removed, or damaged: then what it has in the kernel reserves enough.
+			continue
 		}
 		taken = append(taken, r.Subnet)
 	}

@@ -123,6 +123,12 @@ func (s *Sandbox) claim(ctx context.Context, o Options) error {
 	if other != "" {
 		return fmt.Errorf("%w: %s, in %s; choose another name", ErrExists, o.Name, other)
 	}
+	if left, err := recoverRecord(s.dir); err != nil {
+		return err
+	} else if left != nil {
+		return fmt.Errorf("%w: %s, whose folder somebody removed; remove the rest with: holt down --name %s",
+			ErrExists, o.Name, o.Name)
+	}
 	index, subnet, err := pickSubnet(o.Root, o.Pool)
 	if err != nil {
 		return err
@@ -150,36 +156,31 @@ func (s *Sandbox) startFirst(ctx context.Context) error {
 		return err
 	}
 	data := hostPaths(s.dir, first.Name).data
-	copies := map[string]string{
-		"server-token":     filepath.Join(s.dir, serverTokenFile),
-		"agent-token":      filepath.Join(s.dir, agentTokenFile),
-		"admin.kubeconfig": s.Kubeconfig(),
+	copies := []struct{ from, to string }{
+		{filepath.Join(data, "admin.kubeconfig"), s.Kubeconfig()},
+		{filepath.Join(data, "server-token"), filepath.Join(s.dir, serverTokenFile)},
+		{filepath.Join(data, "agent-token"), filepath.Join(s.dir, agentTokenFile)},
 	}
-	serves := false
 	return s.await(ctx, func() (host, waitsFor string, err error) {
-		for from, to := range copies {
-			content, err := os.ReadFile(filepath.Join(data, from))
-			if errors.Is(err, os.ErrNotExist) || (err == nil && len(content) == 0) {
-				return first.Name, "it has not written " + from, nil
-			}
-			if err != nil {
-				return "", "", err
-			}
-			if err := writeFileAtomic(to, content); err != nil {
-				return "", "", err
-			}
-		}
-		cluster, err := s.cluster()
+		kubeconfig, err := os.ReadFile(copies[0].from)
 		if err != nil {
-			return "", "", &StartError{Host: first.Name, Err: err}
+			return first.Name, err.Error(), nil
 		}
-		if waitsFor := notServing(ctx, cluster, first.Address); waitsFor != "" {
-			return first.Name, waitsFor, nil
+		cluster, err := newCluster(kubeconfig, s.rec.servers())
+		if err != nil {
+			return first.Name, err.Error(), nil // perhaps written in part
 		}
-		// It may have rewritten its files before it served: copy them once more.
-		if !serves {
-			serves = true
-			return first.Name, "its files are copied", nil
+		if _, reason := serves(ctx, cluster, first.Address); reason != "" {
+			return first.Name, reason, nil
+		}
+		for _, c := range copies {
+			content, err := os.ReadFile(c.from)
+			if err != nil {
+				return first.Name, err.Error(), nil
+			}
+			if err := writeFileAtomic(c.to, content); err != nil {
+				return "", "", err
+			}
 		}
 		s.log.Info("the first server serves", "host", first.Name, "address", first.Address)
 		return "", "", nil
@@ -194,10 +195,11 @@ func (s *Sandbox) awaitReady(ctx context.Context, cluster Cluster) error {
 			if h.Role != RoleServer {
 				continue
 			}
-			if waitsFor := notServing(ctx, cluster, h.Address); waitsFor != "" {
-				return h.Name, waitsFor, nil
+			leads, reason := serves(ctx, cluster, h.Address)
+			if reason != "" {
+				return h.Name, reason, nil
 			}
-			if leads, err := cluster.Status(ctx, h.Address); err == nil && leads {
+			if leads {
 				leaders++
 			}
 		}
@@ -221,14 +223,15 @@ func (s *Sandbox) awaitReady(ctx context.Context, cluster Cluster) error {
 	})
 }
 
-// notServing says why a server does not serve, or "". One request must not use up the time of all.
-func notServing(ctx context.Context, cluster Cluster, server netip.Addr) string {
+// serves tells whether a server leads, or why it does not serve. One request must not use up the time of all.
+func serves(ctx context.Context, cluster Cluster, server netip.Addr) (leads bool, reason string) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	if _, err := cluster.Status(ctx, server); err != nil {
-		return "it does not serve: " + err.Error()
+	leads, err := cluster.Status(ctx, server)
+	if err != nil {
+		return false, "it does not serve: " + err.Error()
 	}
-	return ""
+	return leads, ""
 }
 
 // await calls step until it names no host that is waited for. It fails at once if a started process ends, and blames

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/holt-project/holt/internal/sandbox"
@@ -168,6 +169,22 @@ func isFrozen(t *testing.T, pid int) bool {
 		}
 	}
 	return false
+}
+
+func TestVerbsOnDifferentHostsRunAtTheSameTime(t *testing.T) {
+	o := options()
+	o.Servers = 3
+	s := up(t, o)
+	for _, verb := range []func(context.Context, string) error{s.Kill, s.Start} {
+		var group errgroup.Group
+		for _, name := range []string{"server-1", "server-2", "server-3", "agent-1"} {
+			group.Go(func() error { return verb(t.Context(), name) })
+		}
+		must(t, group.Wait())
+	}
+	for _, name := range []string{"server-1", "server-2", "server-3"} {
+		dialEcho(t, host(t, s, name))
+	}
 }
 
 func TestVerbsNameWhatIsUnknown(t *testing.T) {

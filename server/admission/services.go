@@ -46,9 +46,6 @@ func (s *ServiceAllocator) Step(ctx context.Context, a *Attributes) error {
 		return nil
 	}
 	old, _ := a.Old.(*corev1.Service)
-	if old != nil {
-		carryOver(svc, old)
-	}
 	if !s.needs(svc, old) {
 		return nil
 	}
@@ -100,30 +97,6 @@ func hasNodePorts(svc *corev1.Service) bool {
 		return svc.Spec.AllocateLoadBalancerNodePorts == nil || *svc.Spec.AllocateLoadBalancerNodePorts
 	}
 	return false
-}
-
-// carryOver keeps what old was given where an update says nothing about it, and drops what the new type cannot have,
-// as Kubernetes does.
-func carryOver(svc, old *corev1.Service) {
-	if hasAddress(svc) && svc.Spec.ClusterIP == "" && old.Spec.ClusterIP != "" {
-		svc.Spec.ClusterIP, svc.Spec.ClusterIPs = old.Spec.ClusterIP, old.Spec.ClusterIPs
-	}
-	if svc.Spec.Type == corev1.ServiceTypeExternalName && svc.Spec.ClusterIP == old.Spec.ClusterIP {
-		svc.Spec.ClusterIP, svc.Spec.ClusterIPs = "", nil
-	}
-	for i := range svc.Spec.Ports {
-		p := &svc.Spec.Ports[i]
-		for _, o := range old.Spec.Ports {
-			if o.Port != p.Port || o.Protocol != p.Protocol || o.NodePort == 0 {
-				continue
-			}
-			if hasNodePorts(svc) && p.NodePort == 0 {
-				p.NodePort = o.NodePort
-			} else if !hasNodePorts(svc) && hasNodePorts(old) && p.NodePort == o.NodePort {
-				p.NodePort = 0
-			}
-		}
-	}
 }
 
 // allocation is one Service's turn; the reservations' lock is held throughout.

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/utils/ptr"
 
 	"github.com/holt-project/holt/fsm"
 	"github.com/holt-project/holt/server/admission"
@@ -36,14 +37,7 @@ func (s *Server) delete(ctx context.Context, r *request) (response, error) {
 func (s *Server) deleteOne(ctx context.Context, r *request, key fsm.Key, opts *metav1.DeleteOptions, dry bool) (outcome, error) {
 	return s.modify(ctx, r, key, dry, func(old *fsm.Object) (change, error) {
 		if p := opts.Preconditions; p != nil {
-			var uid, rv string
-			if p.UID != nil {
-				uid = string(*p.UID)
-			}
-			if p.ResourceVersion != nil {
-				rv = *p.ResourceVersion
-			}
-			if err := preconditions(r, metav1UID(uid), rv, old); err != nil {
+			if err := preconditions(r, ptr.Deref(p.UID, ""), ptr.Deref(p.ResourceVersion, ""), old); err != nil {
 				return change{}, err
 			}
 		}
@@ -57,7 +51,7 @@ func (s *Server) deleteOne(ctx context.Context, r *request, key fsm.Key, opts *m
 func (r *request) deleteOptions() (*metav1.DeleteOptions, bool, error) {
 	opts := &metav1.DeleteOptions{}
 	if len(r.body) > 0 {
-		if err := r.decodeBody(opts, deleteOptionsGVK(r)); err != nil {
+		if err := r.decodeDeleteOptions(opts); err != nil {
 			return nil, false, err
 		}
 	} else if err := queryDeleteOptions(r, opts); err != nil {
@@ -70,16 +64,16 @@ func (r *request) deleteOptions() (*metav1.DeleteOptions, bool, error) {
 	return opts, dry, err
 }
 
-// deleteOptionsGVK is the type of the body. Clients name the group of meta, of the kind, or v1: all mean the same.
-func deleteOptionsGVK(r *request) schema.GroupVersionKind {
-	gvk := schema.GroupVersionKind{Version: "v1", Kind: "DeleteOptions"}
-	named := bodyType(r.body, r.http.Header.Get("Content-Type"))
-	for _, gv := range []schema.GroupVersion{r.kind.GVK.GroupVersion(), {Group: metav1.GroupName, Version: "v1"}} {
-		if named.APIVersion == gv.String() {
-			return gv.WithKind(gvk.Kind)
+// decodeDeleteOptions reads the body. Clients name the group of meta, of the kind, or v1: all mean the same.
+func (r *request) decodeDeleteOptions(opts *metav1.DeleteOptions) error {
+	var err error
+	for _, gv := range []schema.GroupVersion{{Version: "v1"}, {Group: metav1.GroupName, Version: "v1"}, r.kind.GVK.GroupVersion()} {
+		*opts = metav1.DeleteOptions{}
+		if err = r.decodeBody(opts, gv.WithKind("DeleteOptions")); err == nil {
+			return nil
 		}
 	}
-	return gvk
+	return err
 }
 
 func queryDeleteOptions(r *request, opts *metav1.DeleteOptions) error {

@@ -111,10 +111,10 @@ func refusedPatch(data []byte, err error) ([]byte, error) {
 	return data, nil
 }
 
-// unprocessable is Kubernetes' answer to a JSON patch that does not fit the object.
+// unprocessable is the answer to a JSON patch that does not fit the object.
 func unprocessable(data []byte, err error) ([]byte, error) {
 	if err != nil {
-		return nil, apierrors.NewGenericServerResponse(http.StatusUnprocessableEntity, "", schema.GroupResource{}, "", err.Error(), 0, false)
+		return nil, statusError(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid, "the patch cannot be applied: %v", err)
 	}
 	return data, nil
 }

@@ -16,6 +16,9 @@ const (
 	fieldNamespace = "metadata.namespace"
 )
 
+// fieldIndexes names the indexes that answer an exact match of a field. An index does not hold empty values.
+var fieldIndexes = map[string]string{"spec.nodeName": kinds.ByNode}
+
 // selection is what a list, watch or deletecollection asks for.
 type selection struct {
 	kind      *kinds.Kind
@@ -96,10 +99,9 @@ func (s selection) candidates(v fsm.View, from *fsm.Key) iter.Seq[*fsm.Object] {
 			}
 		}
 	}
-	for _, req := range s.fields.Requirements() {
-		// An index by a field's name holds the objects by that field's value.
-		if value, ok := s.fields.RequiresExactMatch(req.Field); ok && s.kind.Indexes[req.Field] != nil {
-			return s.indexed(v, resource, req.Field, value)
+	for name, index := range fieldIndexes {
+		if value, ok := s.fields.RequiresExactMatch(name); ok && value != "" && s.kind.Indexes[index] != nil {
+			return s.indexed(v, resource, index, value)
 		}
 	}
 	return v.List(resource, s.namespace)

@@ -6,6 +6,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/holt-project/holt/fsm"
 	"github.com/holt-project/holt/server/admission"
@@ -21,6 +22,9 @@ func (s *Server) createSub(ctx context.Context, r *request) (response, error) {
 	if err := r.decodeBody(body, r.sub.GVK); err != nil {
 		return response{}, err
 	}
+	if m, ok := body.(metav1.Object); ok { // kinds read no clock: "binding" takes the time of its effect from here
+		m.SetCreationTimestamp(metav1.NewTime(s.cfg.Now().Truncate(secondPrecision)))
+	}
 	_, err = s.modify(ctx, r, r.key(), dry, func(old *fsm.Object) (change, error) {
 		if m, ok := body.(metav1.Object); ok {
 			if err := r.matches(m, old); err != nil {
@@ -31,7 +35,6 @@ func (s *Server) createSub(ctx context.Context, r *request) (response, error) {
 		if err := r.sub.Create(obj, body); err != nil {
 			return change{}, postRefused(r, err)
 		}
-		keepMeta(obj, old.Value)
 		return change{object: obj, operation: admission.Update, validate: r.validateMeta}, nil
 	})
 	if err != nil {
@@ -55,7 +58,7 @@ func success(r *request, uid string) *metav1.Status {
 	st.APIVersion = "v1"
 	if uid != "" {
 		st.Details = &metav1.StatusDetails{
-			Name: r.info.Name, Group: r.kind.GVK.Group, Kind: r.kind.Resource, UID: metav1UID(uid),
+			Name: r.info.Name, Group: r.kind.GVK.Group, Kind: r.kind.Resource, UID: types.UID(uid),
 		}
 	}
 	return st

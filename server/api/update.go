@@ -11,7 +11,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/holt-project/holt/fsm"
 	"github.com/holt-project/holt/server/admission"
@@ -73,34 +72,13 @@ func (r *request) replaced(old *fsm.Object, body runtime.Object) (change, error)
 	return change{object: obj, remove: finished(obj), operation: admission.Update, validate: r.validateAll}, nil
 }
 
-// replacedSub lets the subresource change a copy of the stored object.
+// replacedSub lets the subresource change a copy of the stored object; it validates what it changes.
 func (r *request) replacedSub(old *fsm.Object, body runtime.Object) (change, error) {
 	obj := old.Value.DeepCopyObject().(fsm.Value)
 	if errs := r.sub.Update(obj, body); len(errs) > 0 {
 		return change{}, apierrors.NewInvalid(r.sub.GVK.GroupKind(), old.Name, errs)
 	}
-	keepMeta(obj, old.Value)
-	r.countGeneration(obj, old.Value)
-	return change{object: obj, remove: finished(obj), operation: admission.Update, validate: r.validateSub}, nil
-}
-
-// countGeneration lets the kind count the generation up when a subresource of another type ("scale") has changed the
-// specification. Prepare would also bring back the old status: that is why it works on a copy.
-func (r *request) countGeneration(obj, old fsm.Value) {
-	if r.kind.Prepare == nil || r.sub.GVK == r.kind.GVK {
-		return
-	}
-	trial := obj.DeepCopyObject().(fsm.Value)
-	r.kind.Prepare(trial, old)
-	obj.SetGeneration(trial.GetGeneration())
-}
-
-// validateSub checks what any subresource could break. Those of the kind's own type have checked the part they changed.
-func (r *request) validateSub(obj, old fsm.Value) field.ErrorList {
-	if r.sub.GVK == r.kind.GVK {
-		return r.validateMeta(obj, old)
-	}
-	return r.validateAll(obj, old)
+	return change{object: obj, remove: finished(obj), operation: admission.Update, validate: r.validateMeta}, nil
 }
 
 // matches checks name, UID and resource version of a body against the stored object.

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strconv"
@@ -139,6 +140,9 @@ func (s *Server) carryOut(ctx context.Context, r *request, v fsm.View, old *fsm.
 	if err != nil {
 		return outcome{}, false, err
 	}
+	if op.Verb == fsm.Update && bytes.Equal(op.Raw, old.Raw) {
+		return s.unchanged(ctx, old)
+	}
 	res, err := s.propose(ctx, op)
 	result = outcomeOf(res, err)
 	switch {
@@ -150,6 +154,18 @@ func (s *Server) carryOut(ctx context.Context, r *request, v fsm.View, old *fsm.
 		return outcome{}, false, apierrors.NewInternalError(res.Err)
 	}
 	return outcome{object: res.Object, removed: c.remove}, false, nil
+}
+
+// unchanged answers a write that changes nothing without writing to the log, if old is still the newest.
+func (s *Server) unchanged(ctx context.Context, old *fsm.Object) (done outcome, again bool, err error) {
+	if err := s.cfg.Consensus.Linearize(ctx); err != nil {
+		return outcome{}, false, err
+	}
+	now, ok := s.cfg.Store.View().Get(old.Key)
+	if !ok || now.Revision != old.Revision {
+		return outcome{}, true, nil
+	}
+	return outcome{object: now}, false, nil
 }
 
 func (s *Server) admit(ctx context.Context, a *admission.Attributes, c change, old *fsm.Object) error {

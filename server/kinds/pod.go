@@ -12,7 +12,8 @@ import (
 	"github.com/holt-project/holt/server/kinds/podspec"
 )
 
-// ByNode is the index of pods by the name of the node that they are bound to.
+// ByNode is the index of pods by the name of the node that they are bound to; the empty name finds those that wait for
+// one.
 const ByNode = "node"
 
 func pod() *Kind {
@@ -45,10 +46,7 @@ func pod() *Kind {
 		},
 		Fields: podFields,
 		Indexes: map[string]fsm.IndexFunc{ByNode: func(obj fsm.Value) []string {
-			if name := obj.(*corev1.Pod).Spec.NodeName; name != "" {
-				return []string{name}
-			}
-			return nil
+			return []string{obj.(*corev1.Pod).Spec.NodeName}
 		}},
 		Columns: podColumns(),
 		Cells:   podCells,
