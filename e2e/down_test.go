@@ -95,7 +95,7 @@ func inventory(t *testing.T, name string) sandbox.Inventory {
 	must(t, err)
 	others := func(line string) bool {
 		for _, other := range names {
-			if other != name && strings.Contains(line, other) {
+			if other != name && (strings.Contains(line+"/", "/"+other+"/") || strings.Contains(line, "holt-"+other+"-")) {
 				return true
 			}
 		}
