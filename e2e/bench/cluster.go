@@ -149,7 +149,7 @@ func (b *bench) loseWorker(ctx context.Context) (notReady, served time.Duration,
 	if err := c.API.Delete(ctx, harness.Deployments, namespace, "whoami", metav1.DeleteOptions{}); err != nil {
 		return 0, 0, err
 	}
-	_, err = c.AwaitPods(ctx, namespace, "", 0, nil)
+	_, err = c.AwaitPods(ctx, namespace, "app=whoami", 0, nil)
 	return notReady, served, err
 }
 

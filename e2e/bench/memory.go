@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/holt-project/holt/e2e/harness"
 	"github.com/holt-project/holt/internal/sandbox"
 )
@@ -36,9 +38,13 @@ func (b *bench) memory(ctx context.Context) ([]row, error) {
 	}
 	// Two pods for shims to weigh.
 	for i := range 2 {
-		if err := b.cluster.API.Create(ctx, harness.PodsKind, whoami(fmt.Sprintf("idle-%d", i))); err != nil {
+		pod := whoami(fmt.Sprintf("idle-%d", i))
+		if err := b.cluster.API.Create(ctx, harness.PodsKind, pod); err != nil {
 			return nil, err
 		}
+		defer func() {
+			_ = b.cluster.API.Delete(ctx, harness.PodsKind, namespace, pod.Name, metav1.DeleteOptions{}) // goes with the cluster
+		}()
 	}
 	waiting, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
