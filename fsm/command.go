@@ -84,6 +84,7 @@ var (
 	ErrConflict        = errors.New("object has changed since")
 	ErrUnknownResource = errors.New("resource is not registered")
 	ErrUndecodable     = errors.New("object cannot be decoded")
+	ErrBadName         = errors.New("object has no possible name")
 )
 
 // Result tells what became of one op.

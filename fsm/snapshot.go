@@ -13,6 +13,9 @@ import (
 // snapshotMagic begins every snapshot. Its last byte is the version of the format.
 var snapshotMagic = []byte("holt-snapshot\x01")
 
+// maxWindow bounds the memory that a damaged stream can ask for; the encoder's windows are smaller.
+const maxWindow = 64 << 20
+
 // ErrBadSnapshot says that a snapshot is damaged, cut short or of an unknown version.
 var ErrBadSnapshot = errors.New("the snapshot is damaged or of an unknown version")
 
@@ -80,7 +83,7 @@ func readSnapshot(schema *Schema, r io.Reader) (*state, error) {
 	if _, err := io.ReadFull(r, magic); err != nil || !bytes.Equal(magic, snapshotMagic) {
 		return nil, ErrBadSnapshot
 	}
-	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1))
+	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
 	if err != nil {
 		return nil, err
 	}
@@ -101,6 +104,10 @@ func readSnapshot(schema *Schema, r io.Reader) (*state, error) {
 	var end snapshotTrailer
 	if err := dec.Decode(&end); err != nil || end.Digest != next.digest() {
 		return nil, fmt.Errorf("%w: digest %q, want %q", ErrBadSnapshot, next.digest(), end.Digest)
+	}
+	// The stream's own checksum is at its end, and covers the header, which the digest does not.
+	if err := dec.Decode(&end); !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%w: after the trailer: %v", ErrBadSnapshot, err)
 	}
 	return next, nil
 }

@@ -52,8 +52,10 @@ func indexKey(scope, index, value string, k Key) []byte {
 	return append(indexPrefix(scope, index, value), objectKey(k)...)
 }
 
+// indexPrefix holds the value's length, because a value may contain any byte.
 func indexPrefix(scope, index, value string) []byte {
-	return []byte(strings.Join([]string{scope, index, value, ""}, "\x00"))
+	prefix := []byte(scope + "\x00" + index + "\x00")
+	return append(binary.BigEndian.AppendUint32(prefix, uint32(len(value))), value...)
 }
 
 // txn builds the next state out of one.
@@ -112,6 +114,9 @@ func (t *txn) object(k Key, raw []byte, revision uint64) (*Object, error) {
 	r, ok := t.schema.resources[k.Resource]
 	if !ok {
 		return nil, fmt.Errorf("%w: %s", ErrUnknownResource, k.Resource)
+	}
+	if k.Name == "" || strings.Contains(k.Namespace+k.Name, "\x00") { // \x00 separates the parts of keys
+		return nil, fmt.Errorf("%w: %q", ErrBadName, k.Namespace+"/"+k.Name)
 	}
 	v, err := r.Decode(raw)
 	if err != nil {

@@ -34,9 +34,12 @@ func (v View) List(resource, namespace string) iter.Seq[*Object] {
 	return walk(v.s.objects, []byte(prefix))
 }
 
-// ListFrom is List beginning at the first object whose namespace and name are not below from's.
-// Pages of one list start where the last one ended.
+// ListFrom is List beginning at the first object whose namespace and name are not below from's. The zero Key is
+// below everything. Pages of one list start where the last one ended.
 func (v View) ListFrom(resource, namespace string, from Key) iter.Seq[*Object] {
+	if from.Namespace < namespace {
+		from = Key{Namespace: namespace}
+	}
 	return func(yield func(*Object) bool) {
 		it := v.s.objects.Root().Iterator()
 		it.SeekLowerBound(objectKey(Key{resource, from.Namespace, from.Name}))

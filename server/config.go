@@ -10,7 +10,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/holt-project/holt/internal/enroll"
-	"github.com/holt-project/holt/server/admission"
 )
 
 // Config describes a server. Its keys are those of the configuration file and the flags of holt server.
@@ -45,9 +44,6 @@ const (
 	DefaultServiceCIDR        = "10.43.0.0/16"
 	DefaultUnreachableSeconds = 2
 )
-
-// nodePorts is the range of node ports, as in Kubernetes.
-var nodePorts = admission.PortRange{First: 30000, Last: 32767}
 
 func (c *Config) validate() error {
 	var errs error

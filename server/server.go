@@ -159,14 +159,14 @@ func (s *server) handler() (http.Handler, error) {
 		return nil, fmt.Errorf("describe the API: %w", err)
 	}
 	s.admit = []admission.Step{
-		admission.NamespaceLifecycle(s.store, s.node),
+		admission.NamespaceLifecycle(s.store, replicated{s.node}),
 		admission.DefaultTolerations(s.UnreachableSeconds),
-		admission.NewServiceAllocator(s.ServiceCIDR, nodePorts, s.store, s.node).Step,
+		admission.NewServiceAllocator(s.ServiceCIDR, admission.DefaultNodePorts, s.store, replicated{s.node}).Step,
 	}
 	desk := join.NewDesk(stateOf{s.store, s.node}, s.aliveNode, s.serverURLs, s.serviceAddress(KubernetesAddress),
 		s.agreed(), s.Log)
 	return api.New(api.Config{
-		Kinds: s.kinds, Store: s.store, Consensus: s.node,
+		Kinds: s.kinds, Store: s.store, Consensus: replicated{s.node},
 		Auth: auth.Certificates{}, Authz: auth.NewAuthorizer(s.store.View),
 		Discovery: found, OpenAPI: docs,
 		Extra: map[string]http.Handler{

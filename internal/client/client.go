@@ -21,9 +21,9 @@ import (
 
 // How long a server may stay silent before the client takes it for dead.
 const (
-	dialTimeout = 2 * time.Second
-	pingAfter   = 3 * time.Second
-	pingTimeout = 2 * time.Second
+	dialTimeout = time.Second
+	pingAfter   = time.Second
+	pingTimeout = time.Second
 )
 
 // maxResponse bounds what a response may hold: 256 MiB.

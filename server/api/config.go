@@ -101,9 +101,10 @@ var DefaultVersion = version.Info{
 
 // Server is the API as an http.Handler.
 type Server struct {
-	cfg   Config
-	pages *pageViews
-	log   *slog.Logger
+	cfg     Config
+	pages   *pageViews
+	streams *streamCounts
+	log     *slog.Logger
 }
 
 // New makes a Server. It fails if a required part is missing.
@@ -126,5 +127,5 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Version.GitVersion == "" {
 		cfg.Version = DefaultVersion
 	}
-	return &Server{cfg: cfg, pages: newPageViews(cfg.Now), log: cfg.Log}, nil
+	return &Server{cfg: cfg, pages: newPageViews(cfg.Now), streams: &streamCounts{open: map[string]int{}}, log: cfg.Log}, nil
 }

@@ -60,6 +60,7 @@ func (r *request) deleteOptions() (*metav1.DeleteOptions, bool, error) {
 	if errs := metav1validation.ValidateDeleteOptions(opts); len(errs) > 0 {
 		return nil, false, apierrors.NewInvalid(schema.GroupKind{Group: metav1.GroupName, Kind: "DeleteOptions"}, "", errs)
 	}
+	modernise(opts)
 	dry, err := dryRun(append(slices.Clone(opts.DryRun), r.query["dryRun"]...))
 	return opts, dry, err
 }
@@ -88,11 +89,25 @@ func queryDeleteOptions(r *request, opts *metav1.DeleteOptions) error {
 		p := metav1.DeletionPropagation(v)
 		opts.PropagationPolicy = &p
 	}
-	if v := r.query.Get("orphanDependents"); v != "" {
-		b := isTrue(v)
-		opts.OrphanDependents = &b
+	if v := r.query.Get("orphanDependents"); v != "" && opts.PropagationPolicy == nil {
+		opts.PropagationPolicy = ptr.To(policyOf(isTrue(v)))
 	}
 	return nil
+}
+
+// modernise says by a policy what old clients say by orphanDependents.
+func modernise(opts *metav1.DeleteOptions) {
+	//lint:ignore SA1019 the field is deprecated, and on the wire
+	if orphan := opts.OrphanDependents; orphan != nil {
+		opts.PropagationPolicy = ptr.To(policyOf(*orphan))
+	}
+}
+
+func policyOf(orphan bool) metav1.DeletionPropagation {
+	if orphan {
+		return metav1.DeletePropagationOrphan
+	}
+	return metav1.DeletePropagationBackground
 }
 
 // deletion plans what a delete request does to one object (Kubernetes' BeforeDelete and its finalizers).
@@ -156,14 +171,12 @@ func (d deletion) grace(old fsm.Value) int64 {
 // finalizers adds or removes those by which the garbage collector handles the dependents.
 func (d deletion) finalizers(have []string) []string {
 	want := ""
-	switch p := d.opts.PropagationPolicy; {
-	case p != nil && *p == metav1.DeletePropagationForeground:
+	switch ptr.Deref(d.opts.PropagationPolicy, "") {
+	case metav1.DeletePropagationForeground:
 		want = metav1.FinalizerDeleteDependents
-	case p != nil && *p == metav1.DeletePropagationOrphan:
+	case metav1.DeletePropagationOrphan:
 		want = metav1.FinalizerOrphanDependents
-	case p == nil && d.opts.OrphanDependents != nil && *d.opts.OrphanDependents:
-		want = metav1.FinalizerOrphanDependents
-	case p == nil && d.opts.OrphanDependents == nil:
+	case "":
 		return have
 	}
 	var out []string

@@ -83,6 +83,19 @@ func TestPropagationPolicies(t *testing.T) {
 	}
 }
 
+// Old clients say Orphan by a field of its own.
+func TestOrphanDependents(t *testing.T) {
+	c := newCluster(t)
+	c.must("POST", configMaps, configMap("a", "1"), 201)
+	c.must("POST", configMaps, configMap("b", "1"), 201)
+	for _, a := range []answer{c.must("DELETE", configMaps+"/a?orphanDependents=true", "", 200),
+		c.must("DELETE", configMaps+"/b", `{"orphanDependents":true}`, 200)} {
+		if cm := c.configMap(a); len(cm.Finalizers) != 1 || cm.Finalizers[0] != metav1.FinalizerOrphanDependents {
+			t.Errorf("%+v", cm.ObjectMeta)
+		}
+	}
+}
+
 func TestDeletePreconditions(t *testing.T) {
 	c := newCluster(t)
 	cm := c.configMap(c.must("POST", configMaps, configMap("a", "1"), 201))

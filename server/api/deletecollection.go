@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"sort"
 	"strconv"
 	"sync"
 
@@ -49,6 +50,7 @@ func (s *Server) deleteCollection(ctx context.Context, r *request) (response, er
 	if err := g.Wait(); err != nil {
 		return response{}, err
 	}
+	sort.Slice(l.items, func(i, j int) bool { return less(l.items[i].Key, l.items[j].Key) })
 	return response{code: http.StatusOK, list: l}, nil
 }
 

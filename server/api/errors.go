@@ -14,10 +14,11 @@ import (
 )
 
 // The nature of an error of Consensus, told by a method. Each promises what it says: only an error with none of the
-// first three may hide a write that was applied.
+// first four may hide a write that was applied.
 type (
 	notLeader      interface{ NotLeader() bool }      // certainly not applied: this server does not lead
 	noQuorum       interface{ NoQuorum() bool }       // certainly not applied, or not readable: too few servers
+	tooLarge       interface{ TooLarge() bool }       // certainly not applied: over the log's limit
 	overloaded     interface{ Overloaded() bool }     // certainly not applied: try again later
 	unknownOutcome interface{ UnknownOutcome() bool } // proposed, and perhaps applied
 )
@@ -35,6 +36,11 @@ func isNoQuorum(err error) bool {
 func isOverloaded(err error) bool {
 	var e overloaded
 	return errors.As(err, &e) && e.Overloaded()
+}
+
+func isTooLarge(err error) bool {
+	var e tooLarge
+	return errors.As(err, &e) && e.TooLarge()
 }
 
 func isUnknown(err error) bool {
@@ -55,7 +61,7 @@ const retrySeconds = 1
 // statusOf maps every error to the Status that the client gets. It is the only place that does.
 func statusOf(err error) metav1.Status {
 	var api apierrors.APIStatus
-	var tooLarge *http.MaxBytesError
+	var maxBytes *http.MaxBytesError
 	switch {
 	case errors.As(err, &api):
 		return api.Status()
@@ -67,8 +73,10 @@ func statusOf(err error) metav1.Status {
 		return unavailable("too few servers of the cluster are reachable: " + err.Error())
 	case isOverloaded(err):
 		return apierrors.NewTooManyRequests(err.Error(), retrySeconds).ErrStatus
-	case errors.As(err, &tooLarge):
-		return apierrors.NewRequestEntityTooLargeError(fmt.Sprintf("limit is %d", tooLarge.Limit)).ErrStatus
+	case isTooLarge(err):
+		return apierrors.NewRequestEntityTooLargeError(err.Error()).ErrStatus
+	case errors.As(err, &maxBytes):
+		return apierrors.NewRequestEntityTooLargeError(fmt.Sprintf("limit is %d", maxBytes.Limit)).ErrStatus
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return apierrors.NewTimeoutError("the request was not finished in time: "+err.Error(), retrySeconds).ErrStatus
 	}

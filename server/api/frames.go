@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -38,8 +39,35 @@ func newFrameWriter(s *Server, w http.ResponseWriter, r *request, a accepted) *f
 	return &frameWriter{s: s, w: w, control: http.NewResponseController(w), r: r, a: a}
 }
 
+// stuckAfter is how long a client may take to read before its watch is cut off.
+const stuckAfter = 30 * time.Second
+
+// deadline bounds what is written next. Writers without deadlines (in tests) go without.
+func (f *frameWriter) deadline(d time.Duration) error {
+	at := time.Time{}
+	if d > 0 {
+		at = time.Now().Add(d) // the network's clock, not the API's
+	}
+	if err := f.control.SetWriteDeadline(at); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	return nil
+}
+
+// close lifts the deadline: the connection may serve other requests.
+func (f *frameWriter) close() {
+	if err := f.deadline(0); err != nil {
+		f.s.log.Debug("watch's connection is gone", "path", f.r.info.Path, "err", err)
+	}
+}
+
 // flush sends what was written.
-func (f *frameWriter) flush() error { return f.control.Flush() }
+func (f *frameWriter) flush() error {
+	if err := f.deadline(stuckAfter); err != nil {
+		return err
+	}
+	return f.control.Flush()
+}
 
 // object writes one event about o.
 func (f *frameWriter) object(t fsm.EventType, o *fsm.Object) error {
@@ -101,6 +129,9 @@ func (f *frameWriter) end(err error, revision uint64) {
 
 // frame writes one event whose object is encoded already.
 func (f *frameWriter) frame(t fsm.EventType, object []byte) error {
+	if err := f.deadline(stuckAfter); err != nil {
+		return err
+	}
 	if f.a.format == formatProtobuf {
 		return f.protobufFrame(t, object)
 	}

@@ -70,13 +70,10 @@ func (s *Server) recovered(w http.ResponseWriter, r *http.Request, id string) {
 // nonResource serves discovery, OpenAPI and what else is mounted.
 func (s *Server) nonResource(w http.ResponseWriter, r *http.Request) {
 	p := r.URL.Path
-	for prefix, h := range s.cfg.Extra {
-		if strings.HasPrefix(p, prefix) {
-			h.ServeHTTP(w, r)
-			return
-		}
-	}
+	extra := s.extra(p)
 	switch {
+	case extra != nil:
+		extra.ServeHTTP(w, r)
 	case s.cfg.Discovery != nil && (under(p, "/api") || under(p, "/apis")):
 		s.cfg.Discovery.ServeHTTP(w, r)
 	case s.cfg.OpenAPI != nil && under(p, "/openapi"):
@@ -84,6 +81,17 @@ func (s *Server) nonResource(w http.ResponseWriter, r *http.Request) {
 	default:
 		s.fail(w, r, errNoRoute())
 	}
+}
+
+// extra returns the handler with the longest prefix of path, or nil.
+func (s *Server) extra(path string) http.Handler {
+	longest := ""
+	for prefix := range s.cfg.Extra {
+		if strings.HasPrefix(path, prefix) && len(prefix) > len(longest) {
+			longest = prefix
+		}
+	}
+	return s.cfg.Extra[longest]
 }
 
 func under(path, root string) bool { return path == root || strings.HasPrefix(path, root+"/") }
@@ -96,9 +104,9 @@ func (s *Server) resource(w http.ResponseWriter, r *request, forwarded bool) {
 	}
 	switch {
 	case r.sub != nil && r.sub.Connect:
-		s.connect(w, r)
+		s.streaming(w, r, s.connect)
 	case r.info.Verb == "watch":
-		s.serveWatch(r.http.Context(), w, r)
+		s.streaming(w, r, s.serveWatch)
 	case r.info.write():
 		s.serveWrite(w, r, forwarded)
 	default:
@@ -164,8 +172,10 @@ func subVerb(r *request, named bool) bool {
 	switch r.info.Verb {
 	case "get":
 		return r.sub.Get != nil
-	case "update", "patch":
+	case "update":
 		return r.sub.Update != nil
+	case "patch": // needs something to change
+		return r.sub.Get != nil && r.sub.Update != nil
 	case "create":
 		return r.sub.Create != nil
 	}

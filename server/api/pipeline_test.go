@@ -98,10 +98,11 @@ func TestErrorsOfTheConsensus(t *testing.T) {
 		{context.DeadlineExceeded, 504, metav1.StatusReasonTimeout},
 		{natural{quorum: true}, 503, metav1.StatusReasonServiceUnavailable},
 		{natural{load: true}, 429, metav1.StatusReasonTooManyRequests},
+		{natural{large: true}, 413, metav1.StatusReasonRequestEntityTooLarge},
 	} {
 		c.log.set(func(l *log) { l.fail = func() error { return tc.err } })
 		s := c.must("POST", configMaps, configMap("a", "1"), tc.code).status(t)
-		if s.Reason != tc.reason || s.Details == nil || s.Details.RetryAfterSeconds == 0 {
+		if s.Reason != tc.reason || (tc.code != 413 && (s.Details == nil || s.Details.RetryAfterSeconds == 0)) {
 			t.Errorf("%v: %+v", tc.err, s)
 		}
 		if tc.code == 504 && !strings.Contains(s.Message, "outcome of the write is unknown") {
@@ -113,8 +114,9 @@ func TestErrorsOfTheConsensus(t *testing.T) {
 	c.must("GET", configMaps+"?resourceVersion=0", "", 200)
 }
 
-type natural struct{ quorum, load bool }
+type natural struct{ quorum, load, large bool }
 
 func (n natural) Error() string    { return "refused" }
 func (n natural) NoQuorum() bool   { return n.quorum }
 func (n natural) Overloaded() bool { return n.load }
+func (n natural) TooLarge() bool   { return n.large }

@@ -1,22 +1,59 @@
 package api
 
 import (
+	"time"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metav1beta1 "k8s.io/apimachinery/pkg/apis/meta/v1beta1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/duration"
 
 	"github.com/holt-project/holt/fsm"
 	"github.com/holt-project/holt/server/kinds"
 )
 
+var nameColumn = metav1.TableColumnDefinition{Name: "Name", Type: "string", Format: "name",
+	Description: metav1.ObjectMeta{}.SwaggerDoc()["name"]}
+
+var ageColumn = metav1.TableColumnDefinition{Name: "Age", Type: "string",
+	Description: metav1.ObjectMeta{}.SwaggerDoc()["creationTimestamp"]}
+
+// columns are the kind's own with the name before them, unless it is among them. A kind without any shows name and age.
+func columns(k *kinds.Kind) (defs []metav1.TableColumnDefinition, named bool) {
+	if k.Cells == nil {
+		return []metav1.TableColumnDefinition{nameColumn, ageColumn}, false
+	}
+	for _, c := range k.Columns {
+		if c.Name == nameColumn.Name {
+			return k.Columns, true
+		}
+	}
+	return append([]metav1.TableColumnDefinition{nameColumn}, k.Columns...), false
+}
+
+func cells(k *kinds.Kind, v fsm.Value, named bool, now time.Time) []any {
+	switch {
+	case k.Cells == nil:
+		age := "<unknown>"
+		if at := v.GetCreationTimestamp(); !at.IsZero() {
+			age = duration.HumanDuration(now.Sub(at.Time))
+		}
+		return []any{v.GetName(), age}
+	case named:
+		return k.Cells(v, now)
+	}
+	return append([]any{v.GetName()}, k.Cells(v, now)...)
+}
+
 // table is what kubectl prints. include is None, Metadata (the default) or Object: what each row carries along.
 func (s *Server) table(k *kinds.Kind, items []*fsm.Object, meta metav1.ListMeta, version, include string) (*metav1.Table, error) {
-	t := &metav1.Table{ListMeta: meta, ColumnDefinitions: k.TableColumns(), Rows: make([]metav1.TableRow, 0, len(items))}
+	defs, named := columns(k)
+	t := &metav1.Table{ListMeta: meta, ColumnDefinitions: defs, Rows: make([]metav1.TableRow, 0, len(items))}
 	t.SetGroupVersionKind(schema.GroupVersionKind{Group: metav1.GroupName, Version: version, Kind: "Table"})
 	now := s.cfg.Now()
 	for _, o := range items {
-		row := metav1.TableRow{Cells: k.TableRow(o.Value, now)}
+		row := metav1.TableRow{Cells: cells(k, o.Value, named, now)}
 		switch metav1.IncludeObjectPolicy(include) {
 		case metav1.IncludeNone:
 		case metav1.IncludeObject:

@@ -96,6 +96,7 @@ func (r *request) matches(m metav1.Object, old *fsm.Object) error {
 func preconditions(r *request, uid types.UID, resourceVersion string, old *fsm.Object) error {
 	if have := old.Value.GetUID(); uid != "" && uid != have {
 		return apierrors.NewConflict(r.resource(), old.Name,
+			//lint:ignore ST1005 Kubernetes' words
 			fmt.Errorf("Precondition failed: UID in precondition: %v, UID in object meta: %v", uid, have))
 	}
 	if resourceVersion != "" && resourceVersion != strconv.FormatUint(old.Revision, 10) {

@@ -33,7 +33,7 @@ type watcher struct {
 }
 
 // serveWatch streams changes until the client leaves, time is up, or the watch fell too far behind.
-func (s *Server) serveWatch(ctx context.Context, w http.ResponseWriter, r *request) {
+func (s *Server) serveWatch(w http.ResponseWriter, r *request) {
 	sel, err := r.selection(r.query.Get("labelSelector"), r.query.Get("fieldSelector"))
 	if err != nil {
 		s.fail(w, r.http, err)
@@ -49,7 +49,7 @@ func (s *Server) serveWatch(ctx context.Context, w http.ResponseWriter, r *reque
 		s.fail(w, r.http, err)
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, until)
+	ctx, cancel := context.WithTimeout(r.http.Context(), until)
 	defer cancel()
 	start, err := s.watchStart(ctx, r)
 	if err != nil {
@@ -58,6 +58,7 @@ func (s *Server) serveWatch(ctx context.Context, w http.ResponseWriter, r *reque
 	}
 	wt := &watcher{Server: s, r: r, sel: sel, bookmarks: isTrue(r.query.Get("allowWatchBookmarks"))}
 	wt.out = newFrameWriter(s, w, r, a)
+	defer wt.out.close()
 	wt.run(ctx, start)
 }
 

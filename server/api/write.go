@@ -44,7 +44,7 @@ func (s *Server) propose(ctx context.Context, op fsm.Op) (fsm.Result, error) {
 		return results[0], nil
 	case err == nil:
 		return fsm.Result{}, unknownError{errors.New("the log returned no result")}
-	case isNotLeader(err), isNoQuorum(err), isOverloaded(err), isUnknown(err):
+	case isNotLeader(err), isNoQuorum(err), isTooLarge(err), isOverloaded(err), isUnknown(err):
 		return fsm.Result{}, err
 	}
 	return fsm.Result{}, unknownError{err}

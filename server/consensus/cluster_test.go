@@ -13,6 +13,7 @@ import (
 )
 
 func TestWritesReachEveryServer(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 3, nil)
 	got := c.write(create(t, "a", "1"), create(t, "a", "2"), create(t, "b", "3"))
 	if len(got) != 3 || got[0].Err != nil || !errors.Is(got[1].Err, fsm.ErrExists) || got[2].Err != nil {
@@ -32,6 +33,7 @@ func TestWritesReachEveryServer(t *testing.T) {
 }
 
 func TestOnlyTheLeaderProposes(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 3, nil)
 	leader := c.leader()
 	for _, s := range c.followers() {
@@ -48,6 +50,7 @@ func TestOnlyTheLeaderProposes(t *testing.T) {
 }
 
 func TestFollowerReadsWhatWasJustAcknowledged(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 3, nil)
 	c.write(create(t, "x", ""))
 	leader, followers := c.leader(), c.followers()
@@ -67,6 +70,7 @@ func TestFollowerReadsWhatWasJustAcknowledged(t *testing.T) {
 }
 
 func TestLeaderLostWithoutAWord(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name string
 		lose func(*cluster, *server)
@@ -101,6 +105,7 @@ func TestLeaderLostWithoutAWord(t *testing.T) {
 }
 
 func TestCutOffLeaderNeitherReadsNorWrites(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 3, nil)
 	old := c.leader()
 	c.net.isolate(old.address, true)
@@ -121,6 +126,7 @@ func TestCutOffLeaderNeitherReadsNorWrites(t *testing.T) {
 }
 
 func TestEveryWaitEndsWithoutAQuorum(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 3, func(cfg *consensus.Config) {
 		long := 3 * time.Second // it goes on believing that it leads
 		cfg.Timing = consensus.Timing{Request: long / 10, Heartbeat: long, Election: long, Lease: long}
@@ -147,6 +153,7 @@ func TestEveryWaitEndsWithoutAQuorum(t *testing.T) {
 }
 
 func TestRestartOfAllFromDisk(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 3, nil)
 	for i := range 30 {
 		c.write(create(t, fmt.Sprint("k", i), "v"))
@@ -164,6 +171,7 @@ func TestRestartOfAllFromDisk(t *testing.T) {
 }
 
 func TestRestartFromSnapshot(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 1, func(cfg *consensus.Config) { cfg.SnapshotTrailing = 1 })
 	s := c.servers[0]
 	for i := range 20 {
@@ -190,6 +198,7 @@ func TestRestartFromSnapshot(t *testing.T) {
 }
 
 func TestFollowerCatchesUpBySnapshot(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 3, func(cfg *consensus.Config) { cfg.SnapshotTrailing = 1 })
 	late := c.followers()[0]
 	c.kill(late)
@@ -210,6 +219,7 @@ func TestFollowerCatchesUpBySnapshot(t *testing.T) {
 }
 
 func TestGroupCommit(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 3, nil)
 	leader := c.leader()
 	before := leader.Status().CommitIndex
@@ -232,6 +242,7 @@ func TestGroupCommit(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 1, nil)
 	huge := create(t, "huge", string(make([]byte, consensus.MaxProposal)))
 	if _, err := c.leader().Propose(c.ctx(), []fsm.Op{huge}); !errors.Is(err, consensus.ErrTooLarge) {
@@ -247,6 +258,7 @@ func TestLimits(t *testing.T) {
 }
 
 func TestClosedNode(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 1, nil)
 	s := c.servers[0]
 	c.stop(s)

@@ -22,6 +22,8 @@
 //   - The fast path of heartbeats races the main loop (hashicorp/raft#695). transport takes no heartbeat handler.
 //   - VerifyLeader counts answers to messages that were sent before it was called, so a leader that was paused
 //     may believe what lay in its socket buffers. A majority is asked for its term instead (read.go).
+//   - Once an answer in a pipeline fails, its sender and its reader may wait for each other for ever: that follower
+//     gets heartbeats, but no entry. There is no pipeline; with group commit it would gain nothing.
 //   - A disk that hangs leaves the leader heart-beating and never replaced (#503). disk ends the process.
 //   - A snapshot that cannot be restored is sent for ever (#697). machine ends the process.
 //

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -80,7 +81,12 @@ func role(s raft.RaftState) string {
 	}
 }
 
-// Leader returns the leader's name and address as far as this server knows, and whether it is this server itself.
+// silence is how many heartbeat intervals, which are a tenth of the timeout, a leader may miss before it is doubted.
+const silence = 4
+
+// Leader returns the leader's name and address as far as this server knows, and whether it is this server itself. A
+// leader that has been silent for several heartbeats is not named: what is sent to it may be lost without anybody
+// knowing, and an election is near.
 func (n *Node) Leader() (name, address string, self bool) {
 	if n.leads() {
 		return n.cfg.Name, n.cfg.Address, true
@@ -88,6 +94,9 @@ func (n *Node) Leader() (name, address string, self bool) {
 	a, id := n.raft.LeaderWithID()
 	if string(id) == n.cfg.Name {
 		return "", "", false // it has stepped down, and raft has not cleared the field yet
+	}
+	if doubt := silence * n.cfg.Timing.Heartbeat / 10; time.Since(n.raft.LastContact()) > doubt {
+		return "", "", false
 	}
 	return string(id), string(a), false
 }
@@ -114,15 +123,21 @@ func (n *Node) Snapshot(ctx context.Context) error {
 	return err
 }
 
+// Abdicate hands leadership to another server, if this one leads and there is another.
+func (n *Node) Abdicate(ctx context.Context) error {
+	ctx, cancel := n.bounded(ctx)
+	defer cancel()
+	if !n.leads() || len(n.voters()) < 2 {
+		return nil
+	}
+	return n.await(ctx, n.raft.LeadershipTransfer)
+}
+
 // Close hands leadership to another server if it can, and stops. It joins every goroutine; ctx bounds how long it
 // tries to do so gracefully.
 func (n *Node) Close(ctx context.Context) error {
-	ctx, cancel := n.bounded(ctx)
-	defer cancel()
-	if n.leads() && len(n.voters()) > 1 {
-		if err := n.await(ctx, n.raft.LeadershipTransfer); err != nil {
-			n.log.Warn("leadership was not handed over", "error", err)
-		}
+	if err := n.Abdicate(ctx); err != nil {
+		n.log.Warn("leadership was not handed over", "error", err)
 	}
 	return n.stop()
 }

@@ -82,6 +82,7 @@ func (n *Node) openRaft() error {
 	n.mux = newMux(n.cfg.Transport, n.cfg.Address, answer, n.log)
 	n.trans = newTransport(raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: n.mux, MaxPool: connPool, Timeout: messageTimeout, Logger: log,
+		MaxRPCsInFlight: 1, // no pipeline: see doc.go
 	}))
 	if err := n.startRaft(n.cfg.raft(log), logs, snapshots); err != nil {
 		return err

@@ -154,7 +154,7 @@ func filler(seed int64) *randfill.Filler {
 		func(*metav1.TypeMeta, randfill.Continue) {},
 		func(v *metav1.Time, c randfill.Continue) { v.Time = time.Unix(c.Int63n(1<<32), 0) },
 		func(v *metav1.MicroTime, c randfill.Continue) { v.Time = time.UnixMicro(c.Int63n(1 << 50)) },
-		func(v *metav1.FieldsV1, _ randfill.Continue) { v.Raw = []byte(`{"f:x":{}}`) },
+		func(v *metav1.FieldsV1, _ randfill.Continue) { v.SetRawBytes([]byte(`{"f:x":{}}`)) },
 		func(v *resource.Quantity, c randfill.Continue) {
 			*v = *resource.NewMilliQuantity(c.Int63n(1<<20), resource.DecimalSI)
 			_ = v.String()

@@ -38,6 +38,7 @@ func node() *Kind {
 		Subresources: map[string]Subresource{
 			"status": statusOf(gvk, newBody, func(obj, body *corev1.Node) field.ErrorList {
 				obj.Status = body.Status
+				defaultNode(obj)
 				return validateNode(obj)
 			}),
 		},

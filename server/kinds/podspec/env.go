@@ -162,9 +162,9 @@ func validateEnvFrom(sources []corev1.EnvFromSource, path *field.Path) field.Err
 		}
 		switch {
 		case count == 0:
-			errs = append(errs, field.Invalid(path, "", "must specify one of: `configMapRef` or `secretRef`"))
+			errs = append(errs, field.Invalid(at, "", "must specify one of: `configMapRef` or `secretRef`"))
 		case count > 1:
-			errs = append(errs, field.Invalid(path, "", "may not have more than one field specified at a time"))
+			errs = append(errs, field.Invalid(at, "", "may not have more than one field specified at a time"))
 		}
 	}
 	return errs
