@@ -119,8 +119,9 @@ func TestTokens(t *testing.T) {
 	refused(t, s.agent(""), "token")
 	refused(t, s.server(forAgents), "agent", "holt token create --role server")
 	refused(t, s.agent(forServers), "server", "holt token create --role agent")
-	refused(t, s.agent(withOtherSecret(forAgents)), "the token is not valid here")
-	refused(t, s.server(withOtherSecret(forServers)), "the token is not valid here")
+	refused(t, s.agent(withOtherSecret(t, forAgents)), "the token is not valid here")
+	refused(t, s.agent(forAgents[:len(forAgents)-8]+"00000000"), "of another cluster")
+	refused(t, s.server(withOtherSecret(t, forServers)), "the token is not valid here")
 
 	expired := strings.TrimSpace(holt(t, "token", "create", "--role", "agent", "--ttl", "1s", "--kubeconfig", c.Kubeconfig()))
 	// Only the clock makes a token expire; the servers have the same as this process.
@@ -139,13 +140,15 @@ func TestTokens(t *testing.T) {
 	refused(t, taken, "a living agent has the name agent-1 already")
 }
 
-// withOtherSecret changes the last character of a token.
-func withOtherSecret(token string) string {
-	last := byte('a')
-	if token[len(token)-1] == last {
-		last = 'b'
+// withOtherSecret changes the secret of a token: holt1.ROLE.ID.SECRET.FINGERPRINT.
+func withOtherSecret(t *testing.T, token string) string {
+	t.Helper()
+	parts := strings.Split(token, ".")
+	if len(parts) != 5 {
+		t.Fatalf("%d parts of a token, want 5", len(parts))
 	}
-	return token[:len(token)-1] + string(last)
+	parts[3] = strings.Repeat("0", len(parts[3]))
+	return strings.Join(parts, ".")
 }
 
 // TestDataFolders starts nodes on folders that are another's.
