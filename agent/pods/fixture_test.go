@@ -228,7 +228,7 @@ func (n *node) log(pod, container string) string {
 		n.Fatal(err)
 	}
 	data, err := os.ReadFile(filepath.Join(n.cfg.LogDir, path))
-	if err != nil {
+	if err != nil && !os.IsNotExist(err) {
 		n.Fatal(err)
 	}
 	var out strings.Builder

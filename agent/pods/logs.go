@@ -17,25 +17,30 @@ import (
 type logs struct {
 	mu       sync.Mutex
 	attempts map[string]*attempt // by container; guarded by mu
+	waiting  map[string]string   // why a container that has no attempt yet has none; guarded by mu
 }
 
-// attempt is the latest of one container.
+// attempt is the latest of one container that has begun to run, or failed to.
 type attempt struct {
 	number int
 	ended  bool
 	done   chan struct{} // closed when it has ended, or the worker has
 }
 
-// show takes over the current attempts. Containers that were not begun have none.
+// show takes over the current attempts.
 func (l *logs) show(facts map[string]*status.Container) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.attempts == nil {
-		l.attempts = map[string]*attempt{}
+		l.attempts, l.waiting = map[string]*attempt{}, map[string]string{}
 	}
 	for name, f := range facts {
+		l.waiting[name] = "ContainerCreating"
+		if f.Waiting != nil {
+			l.waiting[name] = f.Waiting.Reason
+		}
 		a := l.attempts[name]
-		if f.ID != "" && (a == nil || a.number != f.Attempt) {
+		if (f.Running() || f.Ended != nil) && (a == nil || a.number != f.Attempt) {
 			if a != nil {
 				a.end()
 			}
@@ -81,6 +86,16 @@ func (l *logs) find(container string, previous bool) (number int, done <-chan st
 	return a.number, a.done, true
 }
 
+// reason says what a container without an attempt waits for.
+func (l *logs) reason(container string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if why := l.waiting[container]; why != "" {
+		return why
+	}
+	return "ContainerCreating"
+}
+
 // ContainerLog tells where the log of a container's latest attempt is (or, with previous, of the one before), as a
 // path below Config.LogDir, and gives a channel that is closed when the attempt has ended and its log is whole.
 // Errors are the API's: NotFound for a pod that is not here, BadRequest for a container without such an attempt.
@@ -98,7 +113,7 @@ func (m *Manager) ContainerLog(namespace, pod, container string, previous bool) 
 	case !ok && previous:
 		return "", nil, apierrors.NewBadRequest(fmt.Sprintf("previous terminated container %q in pod %q not found", container, pod))
 	case !ok:
-		return "", nil, apierrors.NewBadRequest(fmt.Sprintf("container %q in pod %q is waiting to start: ContainerCreating", container, pod))
+		return "", nil, apierrors.NewBadRequest(fmt.Sprintf("container %q in pod %q is waiting to start: %s", container, pod, w.logs.reason(container)))
 	}
 	return filepath.Join(logDir("", namespace, pod, desired.UID), container, fmt.Sprintf("%d.log", number)), done, nil
 }

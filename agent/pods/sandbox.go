@@ -14,45 +14,55 @@ import (
 	"github.com/holt-project/holt/agent/shim/protocol"
 )
 
-// sandbox makes what is missing of the ground that the pod's containers share.
-func (w *worker) sandbox(ctx context.Context, pod *corev1.Pod) error {
-	if w.shim == nil {
-		if err := w.startShim(ctx, pod); err != nil {
+// sandbox is the ground that the containers of a pod share, as far as this agent has made or found it.
+type sandbox struct {
+	*book
+	ground   *ground
+	shim     *client.Shim  // nil if there is none
+	watching chan struct{} // closed when the watch of the shim has ended; nil if there is none
+	linked   bool          // the link was attached by this agent
+	prepared bool          // the files were made by this agent
+}
+
+// up makes what is missing of the ground that the pod's containers share.
+func (box *sandbox) up(ctx context.Context, pod *corev1.Pod) error {
+	if box.shim == nil {
+		if err := box.startShim(ctx, pod); err != nil {
 			return err
 		}
 	}
-	f := &w.rec.Facts
-	if !w.linked {
-		ip := w.m.cfg.NodeIP
-		if !w.rec.HostNetwork {
+	f := &box.rec.Facts
+	if !box.linked {
+		ip := box.m.cfg.NodeIP
+		if !box.rec.HostNetwork {
 			var err error
-			if ip, err = w.m.parts.Links.Attach(ctx, string(w.uid), w.shim.NamespacePath("net")); err != nil {
+			if ip, err = box.m.parts.Links.Attach(ctx, string(box.uid), box.shim.NamespacePath("net")); err != nil {
 				return err
 			}
 		}
-		f.PodIP, w.linked = ip.String(), true
+		f.PodIP, box.linked = ip.String(), true
 	}
-	if w.prepared {
+	if box.prepared {
 		return nil
 	}
-	if err := w.ground.files(pod, f.PodIP); err != nil {
+	if err := box.ground.files(pod, f.PodIP); err != nil {
 		return err
 	}
-	if err := w.ground.makeShm(); err != nil {
+	if err := box.ground.makeShm(); err != nil {
 		return err
 	}
-	f.SandboxReady, w.prepared = true, true
-	return w.save()
+	f.SandboxReady, box.prepared = true, true
+	return box.save()
 }
 
-func (w *worker) startShim(ctx context.Context, pod *corev1.Pod) error {
-	w.rec.Sandbox = true // before it is, so that it will be found
-	if err := w.save(); err != nil {
+func (box *sandbox) startShim(ctx context.Context, pod *corev1.Pod) error {
+	box.rec.Sandbox = true // before it is, so that it will be found
+	if err := box.save(); err != nil {
 		return err
 	}
 	p := protocol.Pod{
 		UID: string(pod.UID), Namespace: pod.Namespace, Name: pod.Name, Hostname: hostname(pod),
-		CgroupParent: filepath.Join(w.m.cfg.CgroupRoot, "pod"+string(pod.UID)),
+		CgroupParent: filepath.Join(box.m.cfg.CgroupRoot, "pod"+string(pod.UID)),
 		HostNetwork:  pod.Spec.HostNetwork, HostIPC: pod.Spec.HostIPC, HostPID: pod.Spec.HostPID,
 	}
 	if pod.Spec.HostNetwork {
@@ -65,40 +75,40 @@ func (w *worker) startShim(ctx context.Context, pod *corev1.Pod) error {
 		}
 	}
 	var err error
-	w.shim, err = client.Start(ctx, client.Launch{Binary: w.m.cfg.ShimBinary, Dir: w.runs, Pod: p}, w.log)
+	box.shim, err = client.Start(ctx, client.Launch{Binary: box.m.cfg.ShimBinary, Dir: box.runs, Pod: p}, box.log)
 	return err
 }
 
 // observe takes over what the shim knows, and finds out when it has died.
-func (w *worker) observe(ctx context.Context) error {
-	if w.shim == nil {
+func (box *sandbox) observe(ctx context.Context) error {
+	if box.shim == nil {
 		return nil
 	}
 	// First watch, then look: no change falls in between.
-	if err := w.watch(ctx); err != nil && !errors.Is(err, client.ErrGone) {
+	if err := box.watch(ctx); err != nil && !errors.Is(err, client.ErrGone) {
 		return err
 	}
 	callCtx, cancel := context.WithTimeout(ctx, shimTimeout)
 	defer cancel()
-	state, err := w.shim.State(callCtx)
+	state, err := box.shim.State(callCtx)
 	if errors.Is(err, client.ErrGone) {
-		return w.lost(ctx)
+		return box.lost(ctx)
 	}
 	if err != nil {
 		return err
 	}
 	changed := false
 	for _, c := range state.Containers {
-		changed = w.take(c) || changed
+		changed = box.take(c) || changed
 	}
-	for _, f := range w.rec.Facts.Containers {
+	for _, f := range box.rec.Facts.Containers {
 		if f.Running() && !known(state.Containers, f.ID) {
-			w.end(f, lostContainer(f.Started, "the shim does not know the container"))
+			box.end(f, lostContainer(f.Started, "the shim does not know the container"))
 			changed = true
 		}
 	}
 	if changed {
-		return w.save()
+		return box.save()
 	}
 	return nil
 }
@@ -113,71 +123,28 @@ func known(list []protocol.ContainerStatus, id string) bool {
 }
 
 // watch has every change of the shim wake the worker.
-func (w *worker) watch(ctx context.Context) error {
-	if w.watching != nil {
+func (box *sandbox) watch(ctx context.Context) error {
+	if box.watching != nil {
 		select {
-		case <-w.watching:
+		case <-box.watching:
 		default:
 			return nil
 		}
 	}
-	states, err := w.shim.Watch(ctx)
+	states, err := box.shim.Watch(ctx)
 	if err != nil {
 		return err
 	}
 	ended := make(chan struct{})
-	w.watching = ended
-	w.group.Go(func() {
-		defer w.nudge()
+	box.watching = ended
+	box.group.Go(func() {
+		defer box.nudge()
 		defer close(ended)
 		for range states {
-			w.nudge()
+			box.nudge()
 		}
 	})
 	return nil
-}
-
-// take lays what a shim says about one container over what is known, and tells whether that was news.
-func (w *worker) take(s protocol.ContainerStatus) bool {
-	name, f := w.byID(s.ID)
-	if f == nil || f.Ended != nil {
-		return false
-	}
-	news := false
-	if f.Started.IsZero() && !s.StartedAt.IsZero() {
-		f.Started, f.Waiting, news = s.StartedAt, nil, true
-		w.event(name, corev1.EventTypeNormal, "Started", "Started container "+name)
-	}
-	if s.Status == protocol.Exited {
-		ended := exitOf(s)
-		if ended.Message = readMessage(w.messageFile(s.ID)); ended.Message == "" {
-			ended.Message = s.Error
-		}
-		w.end(f, ended)
-		news = true
-	}
-	return news
-}
-
-// end notes how the current attempt ended, and settles how long the next one waits.
-func (w *worker) end(f *status.Container, ended *corev1.ContainerStateTerminated) {
-	f.Ended = ended
-	if ended.FinishedAt.Sub(ended.StartedAt.Time) >= w.m.cfg.Timing.RestartReset && !ended.StartedAt.IsZero() {
-		f.Delay = 0
-	}
-	if f.ID != "" {
-		ended.ContainerID = status.IDPrefix + string(w.uid) + "." + f.ID
-	}
-}
-
-// byID finds the container whose current attempt has the ID.
-func (w *worker) byID(id string) (string, *status.Container) {
-	for name, f := range w.rec.Facts.Containers {
-		if f.ID == id {
-			return name, f
-		}
-	}
-	return "", nil
 }
 
 // exitOf turns the shim's words into the API's.
@@ -203,45 +170,45 @@ func lostContainer(started time.Time, why string) *corev1.ContainerStateTerminat
 }
 
 // lost deals with the death of the shim: its containers are dead, and its namespaces go.
-func (w *worker) lost(ctx context.Context) error {
-	recorded, err := client.Recorded(w.runs)
+func (box *sandbox) lost(ctx context.Context) error {
+	recorded, err := client.Recorded(box.runs)
 	if err != nil {
-		w.log.Error("how the containers ended is unreadable", "error", err)
+		box.log.Error("how the containers ended is unreadable", "error", err)
 	}
 	for _, s := range recorded {
-		w.take(s)
+		box.take(s)
 	}
-	for _, f := range w.rec.Facts.Containers {
+	for _, f := range box.rec.Facts.Containers {
 		if f.Running() {
-			w.end(f, lostContainer(f.Started, "the pod's shim ended"))
+			box.end(f, lostContainer(f.Started, "the pod's shim ended"))
 		}
 	}
-	if err := w.save(); err != nil { // before the shim's own records are removed
+	if err := box.save(); err != nil { // before the shim's own records are removed
 		return err
 	}
-	if err := client.Cleanup(ctx, w.runs); err != nil {
+	if err := client.Cleanup(ctx, box.runs); err != nil {
 		return err
 	}
-	if !w.rec.HostNetwork {
-		if err := w.m.parts.Links.Detach(ctx, string(w.uid)); err != nil {
+	if !box.rec.HostNetwork {
+		if err := box.m.parts.Links.Detach(ctx, string(box.uid)); err != nil {
 			return err
 		}
 	}
-	w.shim, w.watching, w.linked, w.prepared = nil, nil, false, false
-	w.rec.Sandbox, w.rec.Facts.SandboxReady, w.rec.Facts.PodIP = false, false, ""
-	pod, gone := w.desired()
-	if w.rec.Stage == live && !gone && w.endReason(pod, gone) == "" {
-		w.event("", corev1.EventTypeNormal, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
-		w.againFromStart(pod)
+	box.shim, box.watching, box.linked, box.prepared = nil, nil, false, false
+	box.rec.Sandbox, box.rec.Facts.SandboxReady, box.rec.Facts.PodIP = false, false, ""
+	pod, gone := box.desired()
+	if box.rec.Stage == live && !gone && box.endReason(pod, gone) == "" {
+		box.event("", corev1.EventTypeNormal, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
+		box.againFromStart(pod)
 	}
-	return w.save()
+	return box.save()
 }
 
 // againFromStart lets init containers run again, as they must in a new sandbox.
-func (w *worker) againFromStart(pod *corev1.Pod) {
+func (box *sandbox) againFromStart(pod *corev1.Pod) {
 	for i := range pod.Spec.InitContainers {
 		c := &pod.Spec.InitContainers[i]
-		f := w.rec.Facts.Containers[c.Name]
+		f := box.rec.Facts.Containers[c.Name]
 		if f == nil || f.Ended == nil || status.Sidecar(c) {
 			continue
 		}
@@ -250,12 +217,12 @@ func (w *worker) againFromStart(pod *corev1.Pod) {
 	}
 }
 
-// sandboxFailed tells why containers cannot be made yet.
-func (w *worker) sandboxFailed(err error) error {
+// failed tells why containers cannot be made yet.
+func (box *sandbox) failed(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return err
 	}
 	message := fmt.Sprintf("Failed to create pod sandbox: %s", err)
-	w.event("", corev1.EventTypeWarning, "FailedCreatePodSandBox", message)
+	box.event("", corev1.EventTypeWarning, "FailedCreatePodSandBox", message)
 	return fmt.Errorf("sandbox: %w", err)
 }

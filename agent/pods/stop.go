@@ -11,35 +11,42 @@ import (
 
 	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/holt-project/holt/agent/pods/status"
 	"github.com/holt-project/holt/agent/shim/client"
 )
 
-// beginStop starts the pod's end. From here it is not Ready, and only its end can follow.
-func (w *worker) beginStop(pod *corev1.Pod, gone bool, why string) error {
-	w.mu.Lock()
-	w.endLive()
-	w.mu.Unlock()
-	w.log.Info("pod is stopped", "why", why)
-	w.rec.Stage = stopping
-	w.rec.StopUntil = time.Now().Add(w.grace(pod, gone))
-	w.rec.Facts.Stopping = true
-	for name, f := range w.rec.Facts.Containers {
+// stopper ends a pod's containers and gives back what it held.
+type stopper struct {
+	*book
+	box      *sandbox
+	signaled map[string]bool // container IDs that were asked to end by this agent
+	killed   map[string]bool // container IDs that were told to end by this agent
+}
+
+// begin starts the pod's end. From here it is not Ready, and only its end can follow.
+func (s *stopper) begin(pod *corev1.Pod, gone bool, why string) error {
+	s.mu.Lock()
+	s.endLive()
+	s.mu.Unlock()
+	s.log.Info("pod is stopped", "why", why)
+	s.rec.Stage = stopping
+	s.rec.StopUntil = time.Now().Add(s.grace(pod, gone))
+	s.rec.Facts.Stopping = true
+	for name, f := range s.rec.Facts.Containers {
 		f.Waiting = nil
 		if f.Running() {
-			w.event(name, corev1.EventTypeNormal, "Killing", "Stopping container "+name)
+			s.event(name, corev1.EventTypeNormal, "Killing", "Stopping container "+name)
 		}
 	}
-	return w.save()
+	return s.save()
 }
 
 // grace is how long containers have to end by themselves.
-func (w *worker) grace(pod *corev1.Pod, gone bool) time.Duration {
+func (s *stopper) grace(pod *corev1.Pod, gone bool) time.Duration {
 	switch {
 	case gone || pod == nil:
-		return w.m.cfg.Timing.ForcedGrace
+		return s.m.cfg.Timing.ForcedGrace
 	case pod.DeletionGracePeriodSeconds != nil:
 		return time.Duration(*pod.DeletionGracePeriodSeconds) * time.Second
 	case pod.Spec.TerminationGracePeriodSeconds != nil:
@@ -49,9 +56,9 @@ func (w *worker) grace(pod *corev1.Pod, gone bool) time.Duration {
 }
 
 // stop asks the containers to end, later kills them, and releases the pod when none runs.
-func (w *worker) stop(ctx context.Context, pod *corev1.Pod, gone bool) (time.Duration, error) {
-	if until := time.Now().Add(w.grace(pod, gone)); until.Before(w.rec.StopUntil) {
-		w.rec.StopUntil = until // a second deletion with less patience
+func (s *stopper) stop(ctx context.Context, pod *corev1.Pod, gone bool) (time.Duration, error) {
+	if until := time.Now().Add(s.grace(pod, gone)); until.Before(s.rec.StopUntil) {
+		s.rec.StopUntil = until // a second deletion with less patience
 	}
 	sidecars := map[string]bool{}
 	if pod != nil {
@@ -60,7 +67,7 @@ func (w *worker) stop(ctx context.Context, pod *corev1.Pod, gone bool) (time.Dur
 		}
 	}
 	running, mains := 0, 0
-	for name, f := range w.rec.Facts.Containers {
+	for name, f := range s.rec.Facts.Containers {
 		if f.Running() {
 			running++
 			if !sidecars[name] {
@@ -68,36 +75,36 @@ func (w *worker) stop(ctx context.Context, pod *corev1.Pod, gone bool) (time.Dur
 			}
 		}
 	}
-	late := time.Since(w.rec.StopUntil)
-	if running == 0 || w.shim == nil || late >= w.m.cfg.Timing.KillWait {
-		return 0, w.release(ctx)
+	late := time.Since(s.rec.StopUntil)
+	if running == 0 || s.box.shim == nil || late >= s.m.cfg.Timing.KillWait {
+		return 0, s.release(ctx)
 	}
-	for name, f := range w.rec.Facts.Containers {
+	for name, f := range s.rec.Facts.Containers {
 		if !f.Running() || late < 0 && mains > 0 && sidecars[name] { // sidecars outlive what they serve
 			continue
 		}
-		if err := w.signal(ctx, f, late >= 0); err != nil {
+		if err := s.signal(ctx, f, late >= 0); err != nil {
 			return 0, err
 		}
 	}
 	if late < 0 {
 		return -late, nil
 	}
-	return w.m.cfg.Timing.KillWait - late, nil
+	return s.m.cfg.Timing.KillWait - late, nil
 }
 
 // signal asks a container to end, or ends it; each once.
-func (w *worker) signal(ctx context.Context, f *status.Container, kill bool) error {
-	number, sent := signalNumber(f.StopSignal), w.signaled
+func (s *stopper) signal(ctx context.Context, f *status.Container, kill bool) error {
+	number, sent := signalNumber(f.StopSignal), s.signaled
 	if kill {
-		number, sent = unix.SIGKILL, w.killed
+		number, sent = unix.SIGKILL, s.killed
 	}
 	if sent[f.ID] {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, shimTimeout)
 	defer cancel()
-	if err := w.shim.Signal(ctx, f.ID, int(number)); err != nil {
+	if err := s.box.shim.Signal(ctx, f.ID, int(number)); err != nil {
 		return err
 	}
 	sent[f.ID] = true
@@ -126,89 +133,57 @@ func signalNumber(name string) unix.Signal {
 }
 
 // release gives back all that the pod held, but its logs and what must be told about it.
-func (w *worker) release(ctx context.Context) error {
-	if w.shim != nil {
+func (s *stopper) release(ctx context.Context) error {
+	if s.box.shim != nil {
 		shutdown, cancel := context.WithTimeout(ctx, shimTimeout)
 		defer cancel()
-		if err := w.shim.Shutdown(shutdown); err != nil && !errors.Is(err, client.ErrGone) {
-			w.log.Error("the shim does not end; it is ended by force", "error", err)
+		if err := s.box.shim.Shutdown(shutdown); err != nil && !errors.Is(err, client.ErrGone) {
+			s.log.Error("the shim does not end; it is ended by force", "error", err)
 		}
-		w.shim, w.watching = nil, nil
+		s.box.shim, s.box.watching = nil, nil
 	}
-	if err := client.Cleanup(ctx, w.runs); err != nil {
+	if err := client.Cleanup(ctx, s.runs); err != nil {
 		return err
 	}
-	if !w.rec.HostNetwork {
-		if err := w.m.parts.Links.Detach(ctx, string(w.uid)); err != nil {
+	if !s.rec.HostNetwork {
+		if err := s.m.parts.Links.Detach(ctx, string(s.uid)); err != nil {
 			return err
 		}
 	}
-	if err := w.releaseDisk(); err != nil {
+	if err := s.releaseDisk(); err != nil {
 		return err
 	}
-	for _, f := range w.rec.Facts.Containers {
+	for _, f := range s.rec.Facts.Containers {
 		if f.Running() {
-			w.end(f, lostContainer(f.Started, "the container was killed with its sandbox"))
+			s.end(f, lostContainer(f.Started, "the container was killed with its sandbox"))
 		}
 	}
-	w.rec.Stage, w.rec.Sandbox = released, false
-	w.rec.Facts.Stopping, w.rec.Facts.SandboxReady, w.rec.Facts.Final = true, false, true
-	if w.silent {
+	s.rec.Stage, s.rec.Sandbox = released, false
+	s.rec.Facts.Stopping, s.rec.Facts.SandboxReady, s.rec.Facts.Final = true, false, true
+	if s.silent {
 		return nil
 	}
-	return w.save()
+	return s.save()
 }
 
 // releaseDisk removes everything but the record.
-func (w *worker) releaseDisk() error {
-	entries, err := os.ReadDir(filepath.Join(w.data, "c"))
+func (s *stopper) releaseDisk() error {
+	entries, err := os.ReadDir(filepath.Join(s.data, "c"))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	for _, e := range entries {
-		if err := w.m.parts.Images.Unmount(w.containerDir(e.Name())); err != nil {
+		if err := s.m.parts.Images.Unmount(s.containerDir(e.Name())); err != nil {
 			return err
 		}
 	}
-	if err := unmountAll(w.data); err != nil {
+	if err := unmountAll(s.data); err != nil {
 		return err
 	}
 	for _, name := range []string{"c", "volumes", "etc", "message"} {
-		if err := os.RemoveAll(filepath.Join(w.data, name)); err != nil {
+		if err := os.RemoveAll(filepath.Join(s.data, name)); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// finish has the object deleted once its last status is there, and forgets the pod once it is gone.
-func (w *worker) finish(ctx context.Context, pod *corev1.Pod, gone bool) (time.Duration, error) {
-	if gone {
-		return 0, w.forget()
-	}
-	if pod.DeletionTimestamp == nil || w.finished || !w.writer.done() {
-		return forever, nil
-	}
-	if err := w.m.parts.Cluster.Finish(ctx, pod); err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
-		return 0, err
-	}
-	w.finished = true
-	return forever, nil
-}
-
-// forget removes the last files.
-func (w *worker) forget() error {
-	logs := ""
-	if w.rec.Name != "" {
-		logs = logDir(w.m.cfg.LogDir, w.rec.Namespace, w.rec.Name, w.uid)
-	}
-	for _, dir := range []string{w.runs, logs, w.data} {
-		if dir == "" {
-			continue
-		}
-		if err := os.RemoveAll(dir); err != nil {
-			return err
-		}
-	}
-	return errForgotten
 }

@@ -3,14 +3,12 @@ package pods
 import (
 	"context"
 	"errors"
-	"fmt"
-	"log/slog"
 	"math"
-	"path/filepath"
-	"sync"
+	"os"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/holt-project/holt/agent/pods/status"
@@ -28,58 +26,35 @@ var errForgotten = errors.New("pod is forgotten")
 
 // worker brings one pod from where it is to where it should be.
 type worker struct {
-	m    *Manager
-	uid  types.UID
-	data string // folder on the disk
-	runs string // the shim's folder
-	log  *slog.Logger
-	wake chan struct{} // holds one wake-up
-	logs logs
-
-	mu   sync.Mutex
-	pod  *corev1.Pod // the latest that was desired; nil if none ever was; guarded by mu
-	gone bool        // it is no longer desired; guarded by mu
-	// endLive stops what brings the pod up; nil before run. Guarded by mu.
-	endLive context.CancelFunc
-
-	// What follows belongs to the goroutine of run.
-
-	rec      *podRecord
-	silent   bool // the API's status is not ours to write: what we knew of the pod is lost
-	finished bool // the API was told to delete the object
-	shim     *client.Shim
-	watching chan struct{} // closed when the watch of the shim has ended; nil if there is none
-	linked   bool          // the link was attached by this agent
-	prepared bool          // files and volumes were made by this agent
-	volumes  map[string]string
-	ground   *ground
-	puller   *puller
-	retryAt  map[string]time.Time // when a container that cannot be configured is tried again
-	told     map[string]string    // the last event of a kind, by container
-	signaled map[string]bool      // container IDs that were asked to end
-	killed   map[string]bool      // container IDs that were told to end
-	retry    backoff
+	*book
+	box      *sandbox
+	runner   *runner
+	stopper  *stopper
 	writer   *statusWriter
-	group    sync.WaitGroup // watch, pull and writer
+	retry    backoff
+	finished bool // the API was told to delete the object
 }
 
 func newWorker(m *Manager, uid types.UID, pod *corev1.Pod) *worker {
-	w := &worker{
-		m: m, uid: uid, data: podDir(m.cfg.DataDir, uid), runs: podDir(m.cfg.RunDir, uid),
-		log: m.log.With("pod", uid), wake: make(chan struct{}, 1), pod: pod, gone: pod == nil,
-		retryAt: map[string]time.Time{}, told: map[string]string{},
-		signaled: map[string]bool{}, killed: map[string]bool{},
-		retry: backoff{first: m.cfg.Timing.Retry, most: m.cfg.Timing.RetryMax},
-	}
+	log := m.log.With("uid", uid)
 	if pod != nil {
-		w.log = m.log.With("pod", pod.Namespace+"/"+pod.Name, "uid", uid)
+		log = log.With("pod", pod.Namespace+"/"+pod.Name)
 	}
-	w.writer = &statusWriter{cluster: m.parts.Cluster, log: w.log, settled: w.nudge, kick: make(chan struct{}, 1),
-		retry: backoff{first: m.cfg.Timing.Retry, most: m.cfg.Timing.RetryMax}}
-	w.ground = &ground{dir: w.data, cfg: &m.cfg, sources: m.parts.Sources}
-	w.puller = &puller{images: m.parts.Images, timing: m.cfg.Timing, auth: credentials(m.parts.Sources, w.log),
-		event: w.event, nudge: w.nudge, group: &w.group, states: map[string]*pullState{}}
-	return w
+	b := &book{
+		m: m, uid: uid, data: podDir(m.cfg.DataDir, uid), runs: podDir(m.cfg.RunDir, uid),
+		log: log, wake: make(chan struct{}, 1), pod: pod, gone: pod == nil, told: map[string]string{},
+	}
+	retry := backoff{first: m.cfg.Timing.Retry, most: m.cfg.Timing.RetryMax}
+	box := &sandbox{book: b, ground: &ground{dir: b.data, cfg: &m.cfg, sources: m.parts.Sources}}
+	return &worker{
+		book: b, box: box, retry: retry,
+		runner: &runner{book: b, box: box, retryAt: map[string]time.Time{}, puller: &puller{
+			images: m.parts.Images, timing: m.cfg.Timing, auth: credentials(m.parts.Sources, log),
+			event: b.event, nudge: b.nudge, group: &b.group, states: map[string]*pullState{},
+		}},
+		stopper: &stopper{book: b, box: box, signaled: map[string]bool{}, killed: map[string]bool{}},
+		writer:  &statusWriter{cluster: m.parts.Cluster, log: log, settled: b.nudge, kick: make(chan struct{}, 1), retry: retry},
+	}
 }
 
 // update says what is desired of the pod now; nil if nothing is.
@@ -96,20 +71,6 @@ func (w *worker) update(pod *corev1.Pod) {
 	w.mu.Unlock()
 	if changed {
 		w.nudge()
-	}
-}
-
-func (w *worker) desired() (pod *corev1.Pod, gone bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.pod, w.gone
-}
-
-// nudge makes the worker look again.
-func (w *worker) nudge() {
-	select {
-	case w.wake <- struct{}{}:
-	default:
 	}
 }
 
@@ -169,17 +130,17 @@ func (w *worker) step(ctx, bringUp context.Context) (time.Duration, error) {
 	if w.rec == nil {
 		return 0, w.recover(ctx, pod, gone)
 	}
-	if err := w.observe(ctx); err != nil {
+	if err := w.box.observe(ctx); err != nil {
 		return 0, err
 	}
 	switch w.rec.Stage {
 	case live:
 		if why := w.endReason(pod, gone); why != "" {
-			return 0, w.beginStop(pod, gone, why)
+			return 0, w.stopper.begin(pod, gone, why)
 		}
-		return w.converge(bringUp, pod)
+		return w.runner.converge(bringUp, pod)
 	case stopping:
-		return w.stop(ctx, pod, gone)
+		return w.stopper.stop(ctx, pod, gone)
 	}
 	return w.finish(ctx, pod, gone)
 }
@@ -198,9 +159,9 @@ func (w *worker) recover(ctx context.Context, pod *corev1.Pod, gone bool) error 
 	if !rec.Sandbox {
 		return nil
 	}
-	w.shim, err = client.Attach(ctx, w.runs, w.log)
+	w.box.shim, err = client.Attach(ctx, w.runs, w.log)
 	if errors.Is(err, client.ErrGone) {
-		return w.lost(ctx)
+		return w.box.lost(ctx)
 	}
 	if err != nil {
 		w.rec = nil // try again from the start
@@ -241,60 +202,44 @@ func ended(pod *corev1.Pod) bool {
 	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
 }
 
-// endReason says why a living pod must stop, or nothing.
-func (w *worker) endReason(pod *corev1.Pod, gone bool) string {
-	switch {
-	case gone:
-		return "it was removed"
-	case pod.DeletionTimestamp != nil:
-		return "it was deleted"
-	case ended(pod):
-		return "the API says that it is over"
-	case w.rec.Facts.Complete(pod):
-		return "its work is over"
-	}
-	return ""
-}
-
-// save makes the record durable. An agent that dies before it repeats the step.
-func (w *worker) save() error {
-	w.logs.show(w.rec.Facts.Containers)
-	return w.rec.write(w.data)
-}
-
 // publish lets the API know the status.
 func (w *worker) publish() {
 	pod, gone := w.desired()
 	if pod == nil || gone || w.rec == nil || w.silent {
 		return
 	}
+	w.logs.show(w.rec.Facts.Containers)
 	w.writer.set(pod, status.Of(pod, &w.rec.Facts))
 }
 
-// event tells the API's users; the same thing about the same container is told once in a row.
-func (w *worker) event(about, kind, reason, message string) {
-	pod, _ := w.desired()
-	if pod == nil || w.told[about] == reason+message {
-		return
+// finish has the object deleted once its last status is there, and forgets the pod once it is gone.
+func (w *worker) finish(ctx context.Context, pod *corev1.Pod, gone bool) (time.Duration, error) {
+	if gone {
+		return 0, w.forget()
 	}
-	w.told[about] = reason + message
-	w.m.parts.Cluster.Record(pod, kind, reason, message)
+	if pod.DeletionTimestamp == nil || w.finished || !w.writer.done() {
+		return forever, nil
+	}
+	if err := w.m.parts.Cluster.Finish(ctx, pod); err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		return 0, err
+	}
+	w.finished = true
+	return forever, nil
 }
 
-// fact is what is known about a container, made if need be.
-func (w *worker) fact(name string) *status.Container {
-	f := w.rec.Facts.Containers[name]
-	if f == nil {
-		f = &status.Container{}
-		w.rec.Facts.Containers[name] = f
+// forget removes the last files.
+func (w *worker) forget() error {
+	logs := ""
+	if w.rec.Name != "" {
+		logs = logDir(w.m.cfg.LogDir, w.rec.Namespace, w.rec.Name, w.uid)
 	}
-	return f
-}
-
-// containerDir is where the root file system of one attempt is.
-func (w *worker) containerDir(id string) string { return filepath.Join(w.data, "c", id) }
-
-// logPath of one attempt of a container.
-func (w *worker) logPath(container string, attempt int) string {
-	return filepath.Join(logDir(w.m.cfg.LogDir, w.rec.Namespace, w.rec.Name, w.uid), container, fmt.Sprintf("%d.log", attempt))
+	for _, dir := range []string{w.runs, logs, w.data} {
+		if dir == "" {
+			continue
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			return err
+		}
+	}
+	return errForgotten
 }

@@ -3,9 +3,11 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
+	"hash/fnv"
 	"net/http"
+	"strconv"
 
-	"github.com/google/uuid"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -36,11 +38,12 @@ func (s *Server) create(ctx context.Context, r *request) (response, error) {
 		return response{}, err
 	}
 	generated := sent.GetName() == "" && sent.GetGenerateName() != ""
-	for range generatedTries {
+	for try := range generatedTries {
 		obj := sent.DeepCopyObject().(fsm.Value)
+		obj.SetUID(r.createUID)
 		if generated {
 			base := obj.GetGenerateName()
-			obj.SetName(base[:min(len(base), maxGenerated)] + rand.String(suffixLength))
+			obj.SetName(base[:min(len(base), maxGenerated)] + suffix(r.createUID, try))
 		}
 		res, err := s.createOne(ctx, r, obj, dry)
 		if generated && apierrors.IsAlreadyExists(err) {
@@ -49,6 +52,13 @@ func (s *Server) create(ctx context.Context, r *request) (response, error) {
 		return res, err
 	}
 	return response{}, apierrors.NewGenerateNameConflict(r.resource(), sent.GetGenerateName(), retrySeconds)
+}
+
+// suffix completes a generated name. It hangs on the request's UID, so that a repeated request finds its own object.
+func suffix(uid types.UID, try int) string {
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%s %d", uid, try)
+	return rand.SafeEncodeString(strconv.FormatUint(h.Sum64(), 36))[:suffixLength]
 }
 
 // claim checks the namespace and sets the metadata that the server alone decides.
@@ -80,7 +90,6 @@ func (r *request) matchNamespace(obj fsm.Value) error {
 }
 
 func (s *Server) createOne(ctx context.Context, r *request, obj fsm.Value, dry bool) (response, error) {
-	obj.SetUID(types.UID(uuid.NewString()))
 	obj.SetCreationTimestamp(metav1.NewTime(s.cfg.Now().Truncate(secondPrecision)))
 	if r.kind.Default != nil {
 		r.kind.Default(obj)
@@ -115,6 +124,8 @@ func (s *Server) createOne(ctx context.Context, r *request, obj fsm.Value, dry b
 	switch {
 	case err != nil:
 		return response{}, err
+	case errors.Is(res.Err, fsm.ErrExists) && res.Object.Value.GetUID() == obj.GetUID():
+		// An earlier attempt of this same request was applied, and its answer was lost with a leader.
 	case errors.Is(res.Err, fsm.ErrExists):
 		return response{}, apierrors.NewAlreadyExists(r.resource(), key.Name)
 	case res.Err != nil:

@@ -10,9 +10,13 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
+	"time"
 
+	"github.com/google/uuid"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/holt-project/holt/server/auth"
 )
@@ -26,6 +30,9 @@ const (
 	headerPrefix = "X-Remote-"
 	// headerNotLeader marks an answer of a server that did not lead, and so certainly did not apply the write.
 	headerNotLeader = "X-Holt-Not-Leader"
+	// headerCreateUID is the UID of the object that a forwarded create makes. An attempt that finds the object there
+	// with this UID knows that an earlier one was applied, so a create may be repeated.
+	headerCreateUID = "X-Holt-Create-Uid"
 )
 
 // fromServer reports whether the TLS peer itself is a server of the cluster. A token, of whatever group, is not enough.
@@ -77,12 +84,20 @@ func (s *Server) serveWrite(w http.ResponseWriter, r *request, forwarded bool) {
 		s.fail(w, r.http, err)
 		return
 	}
+	r.createUID = types.UID(uuid.NewString())
+	if uid := r.http.Header.Get(headerCreateUID); forwarded && uid != "" {
+		r.createUID = types.UID(uid)
+	}
 	ctx, cancel := context.WithTimeout(r.http.Context(), s.timeout(r.query))
 	defer cancel()
+	lost := false
 	for b := newBackoff(); ; {
 		done, err := s.tryWrite(ctx, w, r, forwarded)
 		if done {
 			return
+		}
+		if lost = lost || errors.Is(err, errLost); lost {
+			err = unknownError{errLost}
 		}
 		if forwarded { // the server that forwarded it looks for the leader, not this one
 			w.Header().Set(headerNotLeader, "1")
@@ -95,6 +110,9 @@ func (s *Server) serveWrite(w http.ResponseWriter, r *request, forwarded bool) {
 		}
 	}
 }
+
+// errLost says that an attempt at a repeatable write got no answer: it may have been applied.
+var errLost = errors.New("the leader was lost before it answered")
 
 // errNoLeader says that no server is known to lead.
 type errNoLeader struct{}
@@ -128,16 +146,23 @@ func (s *Server) tryWrite(ctx context.Context, w http.ResponseWriter, r *request
 func (s *Server) forward(ctx context.Context, w http.ResponseWriter, r *request, address string) (done bool, err error) {
 	var sent atomic.Bool
 	trace := &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }}
-	out, err := s.forwarded(httptrace.WithClientTrace(ctx, trace), r, address)
+	ctx, cancel := context.WithCancel(httptrace.WithClientTrace(ctx, trace))
+	defer cancel()
+	out, err := s.forwarded(ctx, r, address)
 	if err != nil {
 		s.fail(w, r.http, err)
 		return true, nil
 	}
+	answered := make(chan struct{})
+	go s.giveUp(cancel, answered, r, address)
+	defer sync.OnceFunc(func() { close(answered) })()
 	res, err := s.cfg.Forward.RoundTrip(out)
 	switch {
-	case err != nil && (!sent.Load() || dryRunQuery(r.query)):
+	case err != nil && !sent.Load():
 		s.log.Debug("the leader cannot be reached", "address", address, "err", err)
 		return false, errNoLeader{}
+	case err != nil && r.repeatable():
+		return false, errLost
 	case err != nil:
 		s.fail(w, r.http, unknownError{fmt.Errorf("the connection to the leader broke: %w", err)})
 		return true, nil
@@ -150,7 +175,32 @@ func (s *Server) forward(ctx context.Context, w http.ResponseWriter, r *request,
 	return true, nil
 }
 
-func dryRunQuery(q url.Values) bool { return q.Get("dryRun") != "" }
+// repeatable reports whether a write that may have been applied can be sent again: a dry run changes nothing, and a
+// create recognises its own object.
+func (r *request) repeatable() bool {
+	return r.query.Get("dryRun") != "" || (r.info.Verb == "create" && r.sub == nil)
+}
+
+// leaderPoll is how often a write under way looks whether its leader still is one.
+const leaderPoll = 50 * time.Millisecond
+
+// giveUp cancels a forwarded write that no answer can be expected for, until it is answered: when another server leads,
+// or, if it can be repeated, as soon as the leader is in doubt.
+func (s *Server) giveUp(cancel context.CancelFunc, answered <-chan struct{}, r *request, address string) {
+	t := time.NewTicker(leaderPoll)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+		case <-answered:
+			return
+		}
+		if _, now, self := s.cfg.Consensus.Leader(); self || (now != address && (now != "" || r.repeatable())) {
+			cancel()
+			return
+		}
+	}
+}
 
 func (s *Server) forwarded(ctx context.Context, r *request, address string) (*http.Request, error) {
 	u := url.URL{Scheme: "https", Host: address, Path: r.http.URL.Path, RawPath: r.http.URL.RawPath, RawQuery: r.http.URL.RawQuery}
@@ -164,6 +214,7 @@ func (s *Server) forwarded(ctx context.Context, r *request, address string) (*ht
 		}
 	}
 	setRemoteUser(out.Header, r.user)
+	out.Header.Set(headerCreateUID, string(r.createUID))
 	return out, nil
 }
 

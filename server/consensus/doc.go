@@ -24,6 +24,8 @@
 //     may believe what lay in its socket buffers. A majority is asked for its term instead (read.go).
 //   - Once an answer in a pipeline fails, its sender and its reader may wait for each other for ever: that follower
 //     gets heartbeats, but no entry. There is no pipeline; with group commit it would gain nothing.
+//   - Entries for a server that is down are tried ever less often, at last every 10 s. transport holds them until
+//     the server answers heartbeats.
 //   - A disk that hangs leaves the leader heart-beating and never replaced (#503). disk ends the process.
 //   - A snapshot that cannot be restored is sent for ever (#697). machine ends the process.
 //

@@ -163,6 +163,9 @@ func (n *Node) release() error {
 	if n.raft != nil {
 		done = n.raft.Shutdown()
 	}
+	if n.trans != nil {
+		n.trans.interrupt()
+	}
 	if n.mux != nil {
 		errs = append(errs, n.mux.Close()) // ends the messages that raft's goroutines wait for
 	} else if n.cfg.Transport != nil {

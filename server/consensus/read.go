@@ -164,7 +164,6 @@ func (n *Node) learn(a answer) {
 			Addr:            []byte(a.Address),
 		},
 		Term:              a.Term,
-		Leader:            []byte(a.Address),
 		PrevLogEntry:      a.Commit,
 		PrevLogTerm:       a.CommitTerm,
 		LeaderCommitIndex: a.Commit,

@@ -150,6 +150,57 @@ func pipeTransports(t *testing.T) (mine, theirs *raft.NetworkTransport) {
 	return mine, theirs
 }
 
+// deadPeer is a library transport to a server that is down until up is closed.
+type deadPeer struct {
+	*raft.InmemTransport
+	up    chan struct{}
+	tried chan struct{}
+}
+
+func (d *deadPeer) AppendEntries(_ raft.ServerID, _ raft.ServerAddress, args *raft.AppendEntriesRequest,
+	resp *raft.AppendEntriesResponse) error {
+	if len(args.Entries) > 0 {
+		d.tried <- struct{}{}
+	}
+	select {
+	case <-d.up:
+		resp.Success = true
+		return nil
+	default:
+		return errors.New("connection refused")
+	}
+}
+
+// TestEntriesWaitForAServerThatIsDown fails if the library gets to see, and count, the failures.
+func TestEntriesWaitForAServerThatIsDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, inner := raft.NewInmemTransport("")
+		peer := &deadPeer{inner, make(chan struct{}), make(chan struct{}, 2)}
+		trans := newTransport(peer)
+		done, resp := make(chan error), &raft.AppendEntriesResponse{}
+		entries := &raft.AppendEntriesRequest{Entries: []*raft.Log{{Index: 1}}}
+		heartbeat := func() error {
+			return trans.AppendEntries("f", "", &raft.AppendEntriesRequest{}, &raft.AppendEntriesResponse{})
+		}
+		go func() { done <- trans.AppendEntries("f", "", entries, resp) }()
+		<-peer.tried
+		if heartbeat() == nil {
+			t.Error("a heartbeat to a server that is down succeeded")
+		}
+		synctest.Wait() // the entries wait
+		close(peer.up)
+		if err := heartbeat(); err != nil {
+			t.Error(err)
+		}
+		if err := <-done; err != nil || !resp.Success || len(peer.tried) != 1 {
+			t.Errorf("entries after the server is back: %+v, %v", resp, err)
+		}
+		if err := trans.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // hungStore is a disk that does not answer before release is closed.
 type hungStore struct {
 	store

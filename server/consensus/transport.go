@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -16,6 +17,9 @@ type transport struct {
 	stop     chan struct{}
 	once     sync.Once
 	wg       sync.WaitGroup
+
+	mu    sync.Mutex
+	alive map[raft.ServerID]*signal // guarded by mu; raised when the server has answered a heartbeat
 }
 
 // libraryTransport is what raft.NetworkTransport does for us.
@@ -26,7 +30,10 @@ type libraryTransport interface {
 }
 
 func newTransport(inner libraryTransport) *transport {
-	t := &transport{inner: inner, consumer: make(chan raft.RPC), stop: make(chan struct{})}
+	t := &transport{
+		inner: inner, consumer: make(chan raft.RPC), stop: make(chan struct{}),
+		alive: map[raft.ServerID]*signal{},
+	}
 	t.wg.Go(t.pump)
 	return t
 }
@@ -84,11 +91,49 @@ func (t *transport) AppendEntriesPipeline(id raft.ServerID, to raft.ServerAddres
 	return t.inner.AppendEntriesPipeline(id, to)
 }
 
-// AppendEntries implements raft.Transport.
+// outage bounds how long entries wait for a server that does not answer heartbeats.
+const outage = time.Minute
+
+// AppendEntries implements raft.Transport. Entries that cannot be delivered wait until the server answers heartbeats
+// again, and are sent once more. If the library saw each failure, it would back off for up to 10 seconds, and a
+// server that is back would have to wait as long for what it missed.
 func (t *transport) AppendEntries(id raft.ServerID, to raft.ServerAddress, args *raft.AppendEntriesRequest,
 	resp *raft.AppendEntriesResponse) error {
-	return t.inner.AppendEntries(id, to, args, resp)
+	alive := t.heartbeats(id)
+	next := alive.wait()
+	err := t.inner.AppendEntries(id, to, args, resp)
+	switch heartbeat := args.PrevLogEntry == 0 && len(args.Entries) == 0; {
+	case heartbeat && err == nil:
+		alive.raise()
+		return nil
+	case heartbeat || err == nil:
+		return err
+	}
+	timer := time.NewTimer(outage)
+	defer timer.Stop()
+	select {
+	case <-next:
+		*resp = raft.AppendEntriesResponse{}
+		return t.inner.AppendEntries(id, to, args, resp)
+	case <-timer.C:
+	case <-t.stop:
+	}
+	return err
 }
+
+func (t *transport) heartbeats(id raft.ServerID) *signal {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s, ok := t.alive[id]
+	if !ok {
+		s = &signal{}
+		t.alive[id] = s
+	}
+	return s
+}
+
+// interrupt ends the waits of AppendEntries, and with them raft's own goroutines.
+func (t *transport) interrupt() { t.once.Do(func() { close(t.stop) }) }
 
 // RequestVote implements raft.Transport.
 func (t *transport) RequestVote(id raft.ServerID, to raft.ServerAddress, args *raft.RequestVoteRequest,
@@ -124,7 +169,7 @@ func (t *transport) TimeoutNow(id raft.ServerID, to raft.ServerAddress, args *ra
 
 // Close implements raft.WithClose.
 func (t *transport) Close() error {
-	t.once.Do(func() { close(t.stop) })
+	t.interrupt()
 	err := t.inner.Close()
 	t.wg.Wait()
 	return err

@@ -42,11 +42,11 @@ func resources(c *corev1.Container) *specs.LinuxResources {
 }
 
 // oomScore says whom the kernel kills first when the node has no memory left, as the kubelet sets it: what asked
-// for nothing first, what has its limits guaranteed last.
-func oomScore(pod *corev1.Pod, c *corev1.Container, capacity corev1.ResourceList) int {
+// for nothing first, what has its limits guaranteed last; never less than floor.
+func oomScore(pod *corev1.Pod, c *corev1.Container, capacity corev1.ResourceList, floor int) int {
 	switch QOS(pod) {
 	case corev1.PodQOSGuaranteed:
-		return -997
+		return max(-997, floor)
 	case corev1.PodQOSBestEffort:
 		return 1000
 	}
@@ -54,7 +54,7 @@ func oomScore(pod *corev1.Pod, c *corev1.Container, capacity corev1.ResourceList
 	if total <= 0 {
 		return 999
 	}
-	return int(min(max(1000-1000*c.Resources.Requests.Memory().Value()/total, 3), 999))
+	return max(int(min(max(1000-1000*c.Resources.Requests.Memory().Value()/total, 3), 999)), floor)
 }
 
 // QOS is the pod's class: what the API says, or what follows from its resources.

@@ -28,6 +28,8 @@ type Container struct {
 	Mounts []specs.Mount
 	// Capacity is the node's, for the OOM score.
 	Capacity corev1.ResourceList
+	// OOMFloor is the least OOM score that this node's agent may give.
+	OOMFloor int
 }
 
 // Spec makes the runtime configuration.
@@ -42,7 +44,7 @@ func Spec(c Container) (*specs.Spec, error) {
 	if err != nil {
 		return nil, err
 	}
-	score := oomScore(c.Pod, c.Container, c.Capacity)
+	score := oomScore(c.Pod, c.Container, c.Capacity, c.OOMFloor)
 	out := &specs.Spec{
 		Version: specs.Version,
 		Root:    &specs.Root{Path: c.Rootfs, Readonly: sc != nil && sc.ReadOnlyRootFilesystem != nil && *sc.ReadOnlyRootFilesystem},
