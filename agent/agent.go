@@ -194,7 +194,7 @@ func (a *agent) serve(ctx context.Context, wg *sync.WaitGroup, registrar *node.R
 	if err != nil {
 		return fmt.Errorf("logs: %w; stop the process that has the port", err)
 	}
-	web := &http.Server{Handler: streams.New(a.data("logs"), allow, a.Log), TLSConfig: tls, ReadHeaderTimeout: readTimeout,
+	web := &http.Server{Handler: streams.Handler(streams.Config{LogDir: a.data("logs"), Allow: allow}, a.pods, a.Log), TLSConfig: tls, ReadHeaderTimeout: readTimeout,
 		ErrorLog: slog.NewLogLogger(a.Log.Handler(), slog.LevelDebug)}
 	failed := make(chan error, 4)
 	run := func(what string, f func() error) {

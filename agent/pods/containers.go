@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -39,12 +40,9 @@ func (r *runner) converge(ctx context.Context, pod *corev1.Pod) (time.Duration, 
 		return 0, r.box.failed(err)
 	}
 	if r.volumes == nil {
-		volumes, err := r.box.ground.volumes(ctx, pod)
-		if err != nil {
-			r.event("volumes", corev1.EventTypeWarning, "FailedMount", err.Error())
+		if err := r.makeVolumes(ctx, pod); err != nil {
 			return 0, err
 		}
-		r.volumes = volumes
 	}
 	wait := forever
 	for i := range pod.Spec.InitContainers {
@@ -67,6 +65,26 @@ func (r *runner) converge(ctx context.Context, pod *corev1.Pod) (time.Duration, 
 	return wait, nil
 }
 
+// makeVolumes makes the pod's volumes, or brings them up to date after a restart of the agent.
+func (r *runner) makeVolumes(ctx context.Context, pod *corev1.Pod) error {
+	volumes, err := r.box.ground.volumes(ctx, pod)
+	switch {
+	case err == nil && !r.rec.Volumes:
+		r.rec.Volumes = true
+		if err := r.save(); err != nil {
+			return err
+		}
+	case err != nil && !r.rec.Volumes:
+		r.event("volumes", corev1.EventTypeWarning, "FailedMount", err.Error())
+		return err
+	case err != nil:
+		// Containers had them already; an API that is away must not keep one from being restarted.
+		r.log.Warn("volumes stay as they were", "error", err)
+	}
+	r.volumes = volumes
+	return nil
+}
+
 // ensure does the next thing for one container. An error means that the pod's shim or disk failed; what is wrong
 // with the container alone becomes its waiting state.
 func (r *runner) ensure(ctx context.Context, pod *corev1.Pod, c *corev1.Container, init bool) (time.Duration, error) {
@@ -75,7 +93,7 @@ func (r *runner) ensure(ctx context.Context, pod *corev1.Pod, c *corev1.Containe
 		return forever, nil
 	}
 	if f.Ended != nil {
-		if !status.Restarts(pod, c, init, f.Ended) || init && !status.Sidecar(c) && r.mainsBegan(pod) {
+		if !status.Restarts(pod, c, init, f.Ended) {
 			return forever, nil
 		}
 		if wait := time.Until(f.Ended.FinishedAt.Add(f.Delay)); wait > 0 && f.Delay > 0 {
@@ -99,16 +117,6 @@ func (r *runner) ensure(ctx context.Context, pod *corev1.Pod, c *corev1.Containe
 	return r.launch(ctx, pod, c, f, *img)
 }
 
-// mainsBegan tells whether a container that is not an init container was begun: no init container runs after that.
-func (r *runner) mainsBegan(pod *corev1.Pod) bool {
-	for i := range pod.Spec.Containers {
-		if f := r.rec.Facts.Containers[pod.Spec.Containers[i].Name]; f != nil && f.ID != "" {
-			return true
-		}
-	}
-	return false
-}
-
 // launch makes and starts the next attempt of a container.
 func (r *runner) launch(ctx context.Context, pod *corev1.Pod, c *corev1.Container, f *status.Container, img image.Image) (time.Duration, error) {
 	if err := r.nextAttempt(ctx, c, f, img); err != nil {
@@ -118,7 +126,7 @@ func (r *runner) launch(ctx context.Context, pod *corev1.Pod, c *corev1.Containe
 	if err != nil {
 		return r.postpone(c, f, reason, err)
 	}
-	callCtx, cancel := context.WithTimeout(ctx, shimTimeout)
+	callCtx, cancel := context.WithTimeout(ctx, makeTimeout)
 	defer cancel()
 	err = r.box.shim.Create(callCtx, request)
 	var answer *protocol.Error
@@ -168,7 +176,7 @@ func (r *runner) nextAttempt(ctx context.Context, c *corev1.Container, f *status
 	}
 	f.ID = fmt.Sprintf("%s-%d", c.Name, f.Attempt)
 	f.ImageID, f.StopSignal = imageID(img), stopSignal(c, img)
-	delete(r.told, c.Name) // a new attempt has its own story
+	delete(r.told, c.Name)                                                         // a new attempt has its own story
 	if err := os.MkdirAll(filepath.Dir(r.logPath(c.Name, 0)), 0o700); err != nil { // before a reader looks for it
 		return err
 	}
@@ -185,7 +193,7 @@ func (r *runner) clear(ctx context.Context, id string) error {
 	if id == "" {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, shimTimeout)
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	if err := r.box.shim.Remove(ctx, id); err != nil {
 		return err
@@ -200,7 +208,7 @@ func (r *runner) clear(ctx context.Context, id string) error {
 func (r *runner) configure(ctx context.Context, pod *corev1.Pod, c *corev1.Container, f *status.Container,
 	img image.Image) (request protocol.Container, reason string, err error) {
 	const creation, config = "CreateContainerError", "CreateContainerConfigError"
-	services := append(r.m.parts.Sources.Services(pod.Namespace), kubernetesService(r.m.parts.Sources, pod)...)
+	services := slices.Concat(r.m.parts.Sources.Services(pod.Namespace), kubernetesService(r.m.parts.Sources, pod))
 	env, err := oci.Env(ctx, pod, c, oci.Surroundings{
 		HostIP: r.rec.Facts.HostIP, PodIP: r.rec.Facts.PodIP, Capacity: r.m.cfg.Capacity, Services: services,
 	}, r.m.parts.Sources)

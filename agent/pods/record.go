@@ -34,7 +34,9 @@ type podRecord struct {
 	// StopUntil is when what still runs is killed; set when stopping begins, and only ever brought forward.
 	StopUntil time.Time `json:"stopUntil,omitzero"`
 	// Sandbox: a shim was started, or is about to be, and has not been cleaned up.
-	Sandbox bool         `json:"sandbox,omitempty"`
+	Sandbox bool `json:"sandbox,omitempty"`
+	// Volumes were made once for this sandbox.
+	Volumes bool         `json:"volumes,omitempty"`
 	Facts   status.Facts `json:"facts"`
 }
 

@@ -88,7 +88,7 @@ func (box *sandbox) observe(ctx context.Context) error {
 	if err := box.watch(ctx); err != nil && !errors.Is(err, client.ErrGone) {
 		return err
 	}
-	callCtx, cancel := context.WithTimeout(ctx, shimTimeout)
+	callCtx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	state, err := box.shim.State(callCtx)
 	if errors.Is(err, client.ErrGone) {
@@ -195,7 +195,7 @@ func (box *sandbox) lost(ctx context.Context) error {
 		}
 	}
 	box.shim, box.watching, box.linked, box.prepared = nil, nil, false, false
-	box.rec.Sandbox, box.rec.Facts.SandboxReady, box.rec.Facts.PodIP = false, false, ""
+	box.rec.Sandbox, box.rec.Volumes, box.rec.Facts.SandboxReady, box.rec.Facts.PodIP = false, false, false, ""
 	pod, gone := box.desired()
 	if box.rec.Stage == live && !gone && box.endReason(pod, gone) == "" {
 		box.event("", corev1.EventTypeNormal, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")

@@ -76,7 +76,7 @@ func (s *stopper) stop(ctx context.Context, pod *corev1.Pod, gone bool) (time.Du
 		}
 	}
 	late := time.Since(s.rec.StopUntil)
-	if running == 0 || s.box.shim == nil || late >= s.m.cfg.Timing.KillWait {
+	if running == 0 || s.box.shim == nil || s.late() {
 		return 0, s.release(ctx)
 	}
 	for name, f := range s.rec.Facts.Containers {
@@ -93,6 +93,9 @@ func (s *stopper) stop(ctx context.Context, pod *corev1.Pod, gone bool) (time.Du
 	return s.m.cfg.Timing.KillWait - late, nil
 }
 
+// late tells whether what hangs is to be ended by force.
+func (s *stopper) late() bool { return time.Since(s.rec.StopUntil) >= s.m.cfg.Timing.KillWait }
+
 // signal asks a container to end, or ends it; each once.
 func (s *stopper) signal(ctx context.Context, f *status.Container, kill bool) error {
 	number, sent := signalNumber(f.StopSignal), s.signaled
@@ -102,7 +105,7 @@ func (s *stopper) signal(ctx context.Context, f *status.Container, kill bool) er
 	if sent[f.ID] {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, shimTimeout)
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	if err := s.box.shim.Signal(ctx, f.ID, int(number)); err != nil {
 		return err
@@ -135,7 +138,7 @@ func signalNumber(name string) unix.Signal {
 // release gives back all that the pod held, but its logs and what must be told about it.
 func (s *stopper) release(ctx context.Context) error {
 	if s.box.shim != nil {
-		shutdown, cancel := context.WithTimeout(ctx, shimTimeout)
+		shutdown, cancel := context.WithTimeout(ctx, makeTimeout)
 		defer cancel()
 		if err := s.box.shim.Shutdown(shutdown); err != nil && !errors.Is(err, client.ErrGone) {
 			s.log.Error("the shim does not end; it is ended by force", "error", err)

@@ -58,16 +58,21 @@ func readOnlyVolume(pod *corev1.Pod, name string) bool {
 	return false
 }
 
-// volumes makes the pod's volumes and gives their places by name. It may be repeated.
+// volumes makes the pod's volumes. It gives their places by name, with an error too. It may be repeated.
 func (g *ground) volumes(ctx context.Context, pod *corev1.Pod) (map[string]string, error) {
 	out := map[string]string{}
+	var errs []error
 	for i := range pod.Spec.Volumes {
 		v := &pod.Spec.Volumes[i]
 		dir := filepath.Join(g.dir, "volumes", "v", v.Name)
+		if v.HostPath != nil {
+			dir = v.HostPath.Path
+		}
+		out[v.Name] = dir
 		var err error
 		switch {
 		case v.HostPath != nil:
-			dir, err = v.HostPath.Path, checkHostPath(v.HostPath)
+			err = checkHostPath(v.HostPath)
 		case v.EmptyDir != nil:
 			err = makeEmptyDir(dir, v.EmptyDir, fsGroup(pod))
 		case v.ConfigMap != nil:
@@ -76,11 +81,10 @@ func (g *ground) volumes(ctx context.Context, pod *corev1.Pod) (map[string]strin
 			err = g.secret(ctx, pod, v.Secret, dir)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("volume %q: %w", v.Name, err)
+			errs = append(errs, fmt.Errorf("volume %q: %w", v.Name, err))
 		}
-		out[v.Name] = dir
 	}
-	return out, nil
+	return out, errors.Join(errs...)
 }
 
 func fsGroup(pod *corev1.Pod) *int64 {

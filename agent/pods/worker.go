@@ -18,8 +18,11 @@ import (
 // forever is the pause of a step that waits for an event alone.
 const forever = time.Duration(math.MaxInt64)
 
-// shimTimeout bounds one call of a shim; making a container is the longest.
-const shimTimeout = time.Minute
+// The bounds of one call of a shim.
+const (
+	callTimeout = 10 * time.Second
+	makeTimeout = time.Minute // to make or end containers
+)
 
 // errForgotten ends a worker: nothing of its pod is left.
 var errForgotten = errors.New("pod is forgotten")
@@ -80,16 +83,12 @@ func (w *worker) run(ctx context.Context) {
 	defer w.group.Wait()
 	defer w.logs.close()
 	defer cancel()
-	bringUp, endLive := context.WithCancel(ctx)
-	defer endLive()
-	w.mu.Lock()
-	w.endLive = endLive
-	if w.gone || w.pod.DeletionTimestamp != nil {
-		endLive()
-	}
-	w.mu.Unlock()
+	bringUp := w.liveContext(ctx)
 	w.group.Go(func() { w.writer.run(ctx) })
 	for ctx.Err() == nil {
+		if bringUp.Err() != nil {
+			bringUp = w.liveContext(ctx)
+		}
 		wait, err := w.step(ctx, bringUp)
 		if errors.Is(err, errForgotten) {
 			return
@@ -99,6 +98,8 @@ func (w *worker) run(ctx context.Context) {
 			w.retry.reset()
 		case errors.Is(err, context.Canceled) && bringUp.Err() != nil && w.rec != nil && w.rec.Stage == live:
 			wait = 0 // the pod is to end now; the next step begins with that
+		case ctx.Err() != nil:
+			return
 		default:
 			wait = w.retry.pause()
 			w.log.Warn("pod is tried again", "in", wait, "error", err)
@@ -108,6 +109,18 @@ func (w *worker) run(ctx context.Context) {
 			w.sleep(ctx, wait)
 		}
 	}
+}
+
+// liveContext is for what brings the pod up; it ends as soon as the pod is to end.
+func (w *worker) liveContext(ctx context.Context) context.Context {
+	ctx, cancel := context.WithCancel(ctx)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.endLive = cancel
+	if w.gone || w.pod.DeletionTimestamp != nil {
+		cancel()
+	}
+	return ctx
 }
 
 func (w *worker) sleep(ctx context.Context, d time.Duration) {
@@ -130,16 +143,21 @@ func (w *worker) step(ctx, bringUp context.Context) (time.Duration, error) {
 	if w.rec == nil {
 		return 0, w.recover(ctx, pod, gone)
 	}
-	if err := w.box.observe(ctx); err != nil {
-		return 0, err
-	}
+	// A shim that hangs must not keep its pod from being ended.
+	observed := w.box.observe(ctx)
 	switch w.rec.Stage {
 	case live:
 		if why := w.endReason(pod, gone); why != "" {
 			return 0, w.stopper.begin(pod, gone, why)
 		}
+		if observed != nil {
+			return 0, observed
+		}
 		return w.runner.converge(bringUp, pod)
 	case stopping:
+		if observed != nil && !w.stopper.late() {
+			return 0, observed
+		}
 		return w.stopper.stop(ctx, pod, gone)
 	}
 	return w.finish(ctx, pod, gone)
@@ -161,13 +179,13 @@ func (w *worker) recover(ctx context.Context, pod *corev1.Pod, gone bool) error 
 	}
 	w.box.shim, err = client.Attach(ctx, w.runs, w.log)
 	if errors.Is(err, client.ErrGone) {
-		return w.box.lost(ctx)
+		err = w.box.lost(ctx)
 	}
 	if err != nil {
 		w.rec = nil // try again from the start
 		return err
 	}
-	w.log.Info("pod found again")
+	w.log.Info("pod found again", "running", w.box.shim != nil)
 	return nil
 }
 
@@ -185,7 +203,7 @@ func (w *worker) begin(ctx context.Context, pod *corev1.Pod, gone bool) error {
 		w.silent = true
 		rec.Stage = stopping // nothing runs, so that it is released at once
 	}
-	if err := unmountAll(w.data); err != nil {
+	if err := w.stopper.releaseDisk(); err != nil {
 		return err
 	}
 	if !w.silent {
