@@ -61,12 +61,15 @@ func (f *frameWriter) close() {
 	}
 }
 
-// flush sends what was written.
+// flush sends what was written, and lifts the deadline: in HTTP/2 it would end the stream though nothing waits.
 func (f *frameWriter) flush() error {
 	if err := f.deadline(stuckAfter); err != nil {
 		return err
 	}
-	return f.control.Flush()
+	if err := f.control.Flush(); err != nil {
+		return err
+	}
+	return f.deadline(0)
 }
 
 // object writes one event about o.

@@ -76,7 +76,7 @@ func (w *Writer) op(source string, ch controllers.Change, now metav1.Time) (fsm.
 	case controllers.Delete:
 		return w.delete(k, ch, now)
 	default:
-		return w.change(k, ch)
+		return w.change(k, ch, now)
 	}
 }
 
@@ -102,7 +102,7 @@ func (w *Writer) create(k *kinds.Kind, obj fsm.Value, now metav1.Time) (fsm.Op, 
 }
 
 // change is an update of a part of the stored object.
-func (w *Writer) change(k *kinds.Kind, ch controllers.Change) (fsm.Op, error) {
+func (w *Writer) change(k *kinds.Kind, ch controllers.Change, now metav1.Time) (fsm.Op, error) {
 	stored, ok := w.view().Get(k.Key(ch.Object.GetNamespace(), ch.Object.GetName()))
 	if !ok {
 		return fsm.Op{}, fsm.ErrNotFound
@@ -120,7 +120,9 @@ func (w *Writer) change(k *kinds.Kind, ch controllers.Change) (fsm.Op, error) {
 	case controllers.Bind:
 		obj = stored.Value.DeepCopyObject().(fsm.Value)
 		target := ch.Object.(*corev1.Pod).Spec.NodeName
-		if err := k.Subresources["binding"].Create(obj, &corev1.Binding{Target: corev1.ObjectReference{Name: target}}); err != nil {
+		binding := &corev1.Binding{Target: corev1.ObjectReference{Name: target}}
+		binding.CreationTimestamp = now
+		if err := k.Subresources["binding"].Create(obj, binding); err != nil {
 			return fsm.Op{}, err
 		}
 	default:
