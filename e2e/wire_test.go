@@ -111,6 +111,7 @@ func TestMalformedRequests(t *testing.T) {
 		{"another kind", http.MethodPost, maps, `{"apiVersion":"v1","kind":"Secret","metadata":{"name":"x"}}`, http.StatusBadRequest},
 		{"another namespace", http.MethodPost, maps, `{"metadata":{"name":"x","namespace":"other"}}`, http.StatusBadRequest},
 		{"a wrong type", http.MethodPost, maps, `{"metadata":{"name":7}}`, http.StatusBadRequest},
+		{"a field twice", http.MethodPost, maps + "?fieldValidation=Strict", `{"metadata":{"name":"x"},"data":{"a":"1","a":"2"}}`, http.StatusBadRequest},
 		{"no name", http.MethodPost, maps, `{"metadata":{}}`, http.StatusUnprocessableEntity},
 		{"too deep", http.MethodPost, maps, deep, http.StatusBadRequest},
 		{"too large", http.MethodPost, maps, `{"data":{"a":"` + strings.Repeat("x", 4<<20) + `"}}`, http.StatusRequestEntityTooLarge},
