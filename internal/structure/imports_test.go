@@ -189,8 +189,9 @@ var importRules = []rule{
 	{
 		name: "controllers are strangers",
 		why: "each controller is a function of the state and talks to the others through it; one that calls another cannot be " +
-			"tested or reasoned about alone. What several need belongs to the package server/controllers itself.",
-		check: strangers("server/controllers", nil),
+			"tested or reasoned about alone. What several need belongs to the package server/controllers itself, and what is " +
+			"known of pods to podutil.",
+		check: strangers("server/controllers", controllerSiblings),
 		sample: map[string]string{
 			"server/controllers/job/job.go":         importing("HOLT/server/controllers"),
 			"server/controllers/cronjob/cronjob.go": importing("HOLT/server/controllers/job"),
@@ -231,6 +232,14 @@ func (d direction) forbids(f *file, imported string) bool {
 		}
 		return imported == target || !d.exact && below(imported, target)
 	})
+}
+
+// controllerSiblings lists which parts of server/controllers may import which.
+var controllerSiblings = map[string][]string{
+	"server/controllers/deployment":    {"server/controllers/podutil"},
+	"server/controllers/endpointslice": {"server/controllers/podutil"},
+	"server/controllers/nodelifecycle": {"server/controllers/podutil"},
+	"server/controllers/replicaset":    {"server/controllers/podutil"},
 }
 
 // strangers makes the check that the folders right below parent import each other only as allowed says.
