@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/holt-project/holt/internal/sandbox"
 )
@@ -67,7 +68,7 @@ func TestDownLeavesNothing(t *testing.T) {
 			}
 			c.harm(t, name, hosts)
 			holt(t, "down", "--name", name)
-			if diff := cmp.Diff(before, inventory(t, name)); diff != "" {
+			if diff := cmp.Diff(before, inventory(t, name), cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("the machine before and after (-before +after):\n%s", diff)
 			}
 			if _, err := os.Stat(kubeconfig); !os.IsNotExist(err) {
