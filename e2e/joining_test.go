@@ -49,7 +49,8 @@ func (s stranger) agent(token string) []string {
 // refused runs holt, which must end by itself with an error that holds every one of the texts.
 func refused(t *testing.T, args []string, texts ...string) {
 	t.Helper()
-	out, err := exec.CommandContext(within(t, bound), programs.Holt, args...).CombinedOutput()
+	// What is not refused at once would wait for ever, or serve.
+	out, err := exec.CommandContext(within(t, bound/4), programs.Holt, args...).CombinedOutput()
 	checkRefused(t, args, out, err, texts)
 }
 

@@ -40,14 +40,20 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	if isolated() {
+		if err := isolate(); err != nil {
+			fmt.Fprintln(os.Stderr, "isolating the test:", err)
+			return 1
+		}
+	}
 	ctx := context.Background()
 	if err := removeLeftovers(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "removing what an earlier run left behind:", err)
 		return 1
 	}
 	code := m.Run()
-	if err := downShared(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "removing the shared cluster:", err)
+	if err := errors.Join(downShared(ctx), leftBehind()); err != nil {
+		fmt.Fprintln(os.Stderr, "removing the clusters:", err)
 		return 1
 	}
 	return code

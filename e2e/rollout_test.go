@@ -1,9 +1,13 @@
 package e2e
 
 import (
+	"context"
+	"fmt"
 	"strconv"
 	"strings"
 	"testing"
+
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/holt-project/holt/e2e/harness"
 )
@@ -39,12 +43,9 @@ func TestRollingUpdateLosesNoRequest(t *testing.T) {
 		}
 	}()
 	kubectl(t, c, "set", "image", "-n", namespace, "deployment/whoami", "whoami=holt.local/whoami:2")
-	kubectl(t, c, "rollout", "status", "-n", namespace, "deployment/whoami", "--timeout=90s")
+	awaitRollout(t, c, namespace)
 	kubectl(t, c, "rollout", "undo", "-n", namespace, "deployment/whoami")
-	kubectl(t, c, "rollout", "status", "-n", namespace, "deployment/whoami", "--timeout=90s")
-	// Some of the load has to come after the last old pod has gone.
-	_, err := c.AwaitPods(within(t, bound), namespace, "app=whoami", 3, nil)
-	must(t, err)
+	awaitRollout(t, c, namespace)
 	report := load.Stop()
 	stopped = true
 
@@ -60,6 +61,19 @@ func TestRollingUpdateLosesNoRequest(t *testing.T) {
 	}
 	fromPod := kubectl(t, c, "logs", "-n", namespace, "load")
 	checkPodLoad(t, fromPod)
+}
+
+// awaitRollout waits until the new pods are ready and the last old one has gone, so that its end is under load too.
+func awaitRollout(t *testing.T, c *harness.Cluster, namespace string) {
+	t.Helper()
+	kubectl(t, c, "rollout", "status", "-n", namespace, "deployment/whoami", "--timeout=90s")
+	must(t, harness.Await(within(t, bound), "the old pods have gone", func(ctx context.Context) error {
+		list, err := harness.List[corev1.PodList](ctx, c.API, harness.PodsKind, namespace, "app=whoami")
+		if err == nil && len(list.Items) != 3 {
+			err = fmt.Errorf("there are %v", harness.Describe(list.Items))
+		}
+		return err
+	}))
 }
 
 // checkPodLoad reads what toolbox wget printed.
