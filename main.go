@@ -1,4 +1,3 @@
-// Command holt is a clustered container orchestrator: server, agent and tools in one binary.
 package main
 
 import (

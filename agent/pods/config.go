@@ -86,6 +86,8 @@ type Timing struct {
 	ForcedGrace time.Duration
 	// KillWait (15 s) is how long SIGKILL may take before the sandbox is torn down around it.
 	KillWait time.Duration
+	// Call (10 s) bounds one call of a shim; making or ending containers may take six times as long.
+	Call time.Duration
 }
 
 func (c Config) withDefaults() Config {
@@ -104,6 +106,7 @@ func (c Config) withDefaults() Config {
 	or(&t.RetryMax, 20*time.Second)
 	or(&t.ForcedGrace, 2*time.Second)
 	or(&t.KillWait, 15*time.Second)
+	or(&t.Call, 10*time.Second)
 	if c.ClusterDomain == "" {
 		c.ClusterDomain = "cluster.local"
 	}

@@ -126,7 +126,7 @@ func (r *runner) launch(ctx context.Context, pod *corev1.Pod, c *corev1.Containe
 	if err != nil {
 		return r.postpone(c, f, reason, err)
 	}
-	callCtx, cancel := context.WithTimeout(ctx, makeTimeout)
+	callCtx, cancel := context.WithTimeout(ctx, 6*r.m.cfg.Timing.Call)
 	defer cancel()
 	err = r.box.shim.Create(callCtx, request)
 	var answer *protocol.Error
@@ -193,7 +193,7 @@ func (r *runner) clear(ctx context.Context, id string) error {
 	if id == "" {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, r.m.cfg.Timing.Call)
 	defer cancel()
 	if err := r.box.shim.Remove(ctx, id); err != nil {
 		return err
@@ -237,7 +237,7 @@ func (r *runner) configure(ctx context.Context, pod *corev1.Pod, c *corev1.Conta
 	spec, err := oci.Spec(oci.Container{
 		Pod: pod, Container: c, Image: img.Config, Rootfs: rootfs, User: user, Env: env, Hostname: hostname(pod),
 		Shm: shm, Mounts: mounts, Capacity: r.m.cfg.Capacity,
-		OOMFloor: r.m.oomFloor,
+		OOMFloor: r.m.oomFloor, Capabilities: r.m.capabilities,
 	})
 	return protocol.Container{
 		ID: f.ID, Spec: spec, LogPath: r.logPath(c.Name, f.Attempt), LogMaxSize: r.m.cfg.LogMaxSize,

@@ -105,7 +105,7 @@ type node struct {
 	stop  func() // ends the agent, not the pods
 }
 
-func newNode(t *testing.T) *node {
+func newNode(t *testing.T, change ...func(*pods.Config)) *node {
 	t.Helper()
 	dir := t.TempDir()
 	store, err := image.Open(filepath.Join(dir, "images"), image.Options{RetryDelay: time.Millisecond}, slog.New(slog.DiscardHandler))
@@ -123,6 +123,9 @@ func newNode(t *testing.T) *node {
 		Timing: pods.Timing{Restart: 20 * time.Millisecond, RestartMax: 50 * time.Millisecond, Pull: 20 * time.Millisecond,
 			PullMax: 50 * time.Millisecond, Retry: 5 * time.Millisecond, RetryMax: 100 * time.Millisecond},
 	}}
+	for _, f := range change {
+		f(&n.cfg)
+	}
 	t.Cleanup(n.cleanUp)
 	n.start()
 	return n

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/holt-project/holt/agent/pods"
 	"github.com/holt-project/holt/agent/shim/client"
 	"github.com/holt-project/holt/agent/shim/protocol"
 )
@@ -131,16 +132,16 @@ func TestAPodRemovedByForceLeavesNothing(t *testing.T) {
 func TestContainersDoNotNoticeTheAgent(t *testing.T) {
 	t.Parallel()
 	n := newNode(t)
-	pods := []*corev1.Pod{newPod("stays", container("main", "sleep")), newPod("deleted", container("main", "sleep")),
+	all := []*corev1.Pod{newPod("stays", container("main", "sleep")), newPod("deleted", container("main", "sleep")),
 		newPod("removed", container("main", "sleep"))}
-	for _, p := range pods {
+	for _, p := range all {
 		p.Spec.RestartPolicy = corev1.RestartPolicyAlways
 		n.api.create(p)
 	}
-	for _, p := range pods {
+	for _, p := range all {
 		n.waitReady(p.Name)
 	}
-	before := n.shim(pods[0])
+	before := n.shim(all[0])
 	status := n.api.get("stays").Status
 	n.stop()
 	if unix.Kill(before.Containers[0].PID, 0) != nil {
@@ -151,7 +152,7 @@ func TestContainersDoNotNoticeTheAgent(t *testing.T) {
 	n.start()
 	n.waitGone("deleted")
 	n.await("the removed pod to be forgotten", func() bool { return len(n.Running()) == 1 })
-	after := n.shim(pods[0])
+	after := n.shim(all[0])
 	if before.ShimPID != after.ShimPID || before.Containers[0] != after.Containers[0] {
 		t.Errorf("before %+v, after %+v", before, after)
 	}
@@ -233,4 +234,60 @@ func TestADeletedPodStopsPulling(t *testing.T) {
 	n.api.delete("pulling", 30)
 	n.waitGone("pulling")
 	t.Log("gone after", time.Since(began))
+}
+
+func TestAHungShimDoesNotKeepItsPod(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, func(c *pods.Config) { c.Timing.KillWait = 10 * time.Millisecond })
+	pod := newPod("hung", container("main", "sleep"))
+	n.api.create(pod)
+	n.waitReady("hung")
+	n.stop()
+	n.cfg.Timing.Call = 300 * time.Millisecond // from here on there is nothing to make
+	state := n.shim(pod)
+	if err := unix.Kill(state.ShimPID, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	n.api.delete("hung", 0)
+	n.start()
+	n.waitGone("hung")
+	for _, pid := range []int{state.ShimPID, state.Containers[0].PID} {
+		n.await("the processes to end", func() bool { return unix.Kill(pid, 0) != nil })
+	}
+}
+
+func TestAnEndGoesOnAfterARestartOfTheAgent(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	n.api.create(newPod("ending", container("main", "stubborn")))
+	n.await("the handler of SIGTERM", func() bool {
+		_, _, err := n.ContainerLog("default", "ending", "main", false)
+		return err == nil && n.log("ending", "main") == "ready\n"
+	})
+	n.api.delete("ending", 2)
+	n.await("the signal", func() bool { return strings.HasPrefix(n.log("ending", "main"), "ready\nignored\n") })
+	n.stop()
+	n.start()
+	n.waitGone("ending")
+	n.api.mu.Lock()
+	defer n.api.mu.Unlock()
+	last := n.api.history[len(n.api.history)-1]
+	if s := last.Status.ContainerStatuses[0].State.Terminated; s == nil || s.ExitCode != 137 {
+		t.Errorf("last status %+v", last.Status)
+	}
+}
+
+func TestSidecarsOutliveTheWork(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	always := corev1.ContainerRestartPolicyAlways
+	pod := newPod("helped", container("main", "exit", "0"))
+	sidecar := container("helper", "sleep")
+	sidecar.RestartPolicy = &always
+	pod.Spec.InitContainers = []corev1.Container{sidecar, container("init", "exit", "0")}
+	n.api.create(pod)
+	got := n.waitPhase("helped", corev1.PodSucceeded)
+	if s := got.Status.InitContainerStatuses[0]; s.State.Terminated == nil || s.RestartCount != 0 {
+		t.Errorf("sidecar %+v", s)
+	}
 }

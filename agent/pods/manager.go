@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -22,6 +21,8 @@ type Manager struct {
 	kick  chan struct{} // holds one wake-up
 	// oomFloor is the least OOM score that containers can be given.
 	oomFloor int
+	// capabilities that containers can be given, as a mask.
+	capabilities uint64
 
 	mu      sync.Mutex
 	workers map[types.UID]*worker // guarded by mu
@@ -31,7 +32,7 @@ type Manager struct {
 func New(cfg Config, parts Parts, log *slog.Logger) *Manager {
 	return &Manager{cfg: cfg.withDefaults(), parts: parts, log: log,
 		kick: make(chan struct{}, 1), workers: map[types.UID]*worker{},
-		oomFloor: lowestOOMScore()}
+		oomFloor: lowestOOMScore(), capabilities: ownCapabilities()}
 }
 
 // Sync tells that something in the desired set may have changed. It is cheap and does not block.
@@ -129,25 +130,4 @@ func (m *Manager) start(ctx context.Context, group *sync.WaitGroup, uid types.UI
 		delete(m.workers, uid)
 		m.mu.Unlock()
 	})
-}
-
-// lowestOOMScore finds the least OOM score that this process may give: an agent that runs in a container itself may
-// not go below its own, and must not fail every pod that should.
-func lowestOOMScore() int {
-	const file, least = "/proc/self/oom_score_adj", -1000
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return least
-	}
-	own, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil || own <= least {
-		return least
-	}
-	if os.WriteFile(file, []byte(strconv.Itoa(own-1)), 0) != nil {
-		return own
-	}
-	if os.WriteFile(file, text, 0) != nil {
-		return own
-	}
-	return least
 }

@@ -194,3 +194,23 @@ func TestAPodThatCannotRunSaysWhy(t *testing.T) {
 		}
 	}
 }
+
+func TestAPodOnTheHostsNetwork(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	yes := true
+	c := container("main", "status", "CapEff", "Seccomp")
+	c.SecurityContext = &corev1.SecurityContext{Privileged: &yes}
+	pod := newPod("host", c)
+	pod.Spec.HostNetwork, pod.Spec.HostPID, pod.Spec.HostIPC = true, true, true
+	n.api.create(pod)
+	got := n.waitPod("host", "ended", func(p *corev1.Pod) bool {
+		return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
+	})
+	if got.Status.PodIP != n.cfg.NodeIP.String() || got.Status.HostIP != got.Status.PodIP || len(n.links.addrs) > 0 {
+		t.Errorf("status %+v", got.Status)
+	}
+	if text := n.log("host", "main"); !strings.HasSuffix(text, "Seccomp=0\n") {
+		t.Errorf("log %q; status %+v", text, got.Status.ContainerStatuses[0].State)
+	}
+}

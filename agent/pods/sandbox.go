@@ -88,7 +88,7 @@ func (box *sandbox) observe(ctx context.Context) error {
 	if err := box.watch(ctx); err != nil && !errors.Is(err, client.ErrGone) {
 		return err
 	}
-	callCtx, cancel := context.WithTimeout(ctx, callTimeout)
+	callCtx, cancel := context.WithTimeout(ctx, box.m.cfg.Timing.Call)
 	defer cancel()
 	state, err := box.shim.State(callCtx)
 	if errors.Is(err, client.ErrGone) {

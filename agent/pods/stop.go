@@ -105,7 +105,7 @@ func (s *stopper) signal(ctx context.Context, f *status.Container, kill bool) er
 	if sent[f.ID] {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.m.cfg.Timing.Call)
 	defer cancel()
 	if err := s.box.shim.Signal(ctx, f.ID, int(number)); err != nil {
 		return err
@@ -138,7 +138,7 @@ func signalNumber(name string) unix.Signal {
 // release gives back all that the pod held, but its logs and what must be told about it.
 func (s *stopper) release(ctx context.Context) error {
 	if s.box.shim != nil {
-		shutdown, cancel := context.WithTimeout(ctx, makeTimeout)
+		shutdown, cancel := context.WithTimeout(ctx, 6*s.m.cfg.Timing.Call)
 		defer cancel()
 		if err := s.box.shim.Shutdown(shutdown); err != nil && !errors.Is(err, client.ErrGone) {
 			s.log.Error("the shim does not end; it is ended by force", "error", err)

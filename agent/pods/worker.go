@@ -18,12 +18,6 @@ import (
 // forever is the pause of a step that waits for an event alone.
 const forever = time.Duration(math.MaxInt64)
 
-// The bounds of one call of a shim.
-const (
-	callTimeout = 10 * time.Second
-	makeTimeout = time.Minute // to make or end containers
-)
-
 // errForgotten ends a worker: nothing of its pod is left.
 var errForgotten = errors.New("pod is forgotten")
 
@@ -177,8 +171,11 @@ func (w *worker) recover(ctx context.Context, pod *corev1.Pod, gone bool) error 
 	if !rec.Sandbox {
 		return nil
 	}
-	w.box.shim, err = client.Attach(ctx, w.runs, w.log)
-	if errors.Is(err, client.ErrGone) {
+	attaching, cancel := context.WithTimeout(ctx, w.m.cfg.Timing.Call)
+	defer cancel()
+	w.box.shim, err = client.Attach(attaching, w.runs, w.log)
+	ending := rec.Stage != live || w.endReason(pod, gone) != ""
+	if errors.Is(err, client.ErrGone) || err != nil && ending && ctx.Err() == nil { // one that hangs ends with its pod
 		err = w.box.lost(ctx)
 	}
 	if err != nil {

@@ -36,14 +36,18 @@ type statusWriter struct {
 // set says what the status should be, and what the cache holds.
 func (s *statusWriter) set(seen *corev1.Pod, want corev1.PodStatus) {
 	s.mu.Lock()
+	_, before := s.next()
 	s.seen, s.want = seen, &want
 	_, todo := s.next()
 	s.mu.Unlock()
-	if todo {
+	switch {
+	case todo:
 		select {
 		case s.kick <- struct{}{}:
 		default:
 		}
+	case before:
+		s.settled() // the cache has what was to be written: whoever waits for that looks again
 	}
 }
 

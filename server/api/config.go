@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -99,33 +98,22 @@ var DefaultVersion = version.Info{
 	Major: "1", Minor: "37", GitVersion: "v1.37.2+holt", GitTreeState: "clean", Compiler: "gc",
 }
 
-// Server is the API as an http.Handler.
-type Server struct {
-	cfg     Config
-	pages   *pageViews
-	streams *streamCounts
-	log     *slog.Logger
-}
-
-// New makes a Server. It fails if a required part is missing.
-func New(cfg Config) (*Server, error) {
-	if cfg.Kinds == nil || cfg.Store == nil || cfg.Consensus == nil || cfg.Auth == nil || cfg.Authz == nil {
-		return nil, errors.New("api: Kinds, Store, Consensus, Auth and Authz must be set")
+// withDefaults fills in what the zero values stand for.
+func (c Config) withDefaults() Config {
+	if c.RequestTimeout <= 0 {
+		c.RequestTimeout = defaultRequestTimeout
 	}
-	if cfg.RequestTimeout <= 0 {
-		cfg.RequestTimeout = defaultRequestTimeout
+	if c.BookmarkEvery <= 0 {
+		c.BookmarkEvery = defaultBookmarkEvery
 	}
-	if cfg.BookmarkEvery <= 0 {
-		cfg.BookmarkEvery = defaultBookmarkEvery
+	if c.Now == nil {
+		c.Now = time.Now
 	}
-	if cfg.Now == nil {
-		cfg.Now = time.Now
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
 	}
-	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
+	if c.Version.GitVersion == "" {
+		c.Version = DefaultVersion
 	}
-	if cfg.Version.GitVersion == "" {
-		cfg.Version = DefaultVersion
-	}
-	return &Server{cfg: cfg, pages: newPageViews(cfg.Now), streams: &streamCounts{open: map[string]int{}}, log: cfg.Log}, nil
+	return c
 }

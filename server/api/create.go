@@ -25,7 +25,7 @@ const (
 )
 
 // create stores a new object.
-func (s *Server) create(ctx context.Context, r *request) (response, error) {
+func (wr *writer) create(ctx context.Context, r *request) (response, error) {
 	dry, err := dryRun(r.query["dryRun"])
 	if err != nil {
 		return response{}, err
@@ -45,7 +45,7 @@ func (s *Server) create(ctx context.Context, r *request) (response, error) {
 			base := obj.GetGenerateName()
 			obj.SetName(base[:min(len(base), maxGenerated)] + suffix(r.createUID, try))
 		}
-		res, err := s.createOne(ctx, r, obj, dry)
+		res, err := wr.createOne(ctx, r, obj, dry)
 		if generated && apierrors.IsAlreadyExists(err) {
 			continue
 		}
@@ -89,21 +89,21 @@ func (r *request) matchNamespace(obj fsm.Value) error {
 	return nil
 }
 
-func (s *Server) createOne(ctx context.Context, r *request, obj fsm.Value, dry bool) (response, error) {
-	obj.SetCreationTimestamp(metav1.NewTime(s.cfg.Now().Truncate(secondPrecision)))
+func (wr *writer) createOne(ctx context.Context, r *request, obj fsm.Value, dry bool) (response, error) {
+	obj.SetCreationTimestamp(metav1.NewTime(wr.now().Truncate(secondPrecision)))
 	if r.kind.Default != nil {
 		r.kind.Default(obj)
 	}
 	if r.kind.Prepare != nil {
 		r.kind.Prepare(obj, nil)
 	}
-	view := s.cfg.Store.View()
+	view := wr.store.View()
 	key := r.kind.Key(obj.GetNamespace(), obj.GetName())
 	a := r.attributes(admission.Create, key, view, dry)
 	a.Object = obj
 	result := admission.Abandoned
 	defer func() { a.Decide(result) }()
-	if err := admission.Run(ctx, s.cfg.Admit, a); err != nil {
+	if err := admission.Run(ctx, wr.steps, a); err != nil {
 		return response{}, err
 	}
 	if errs := r.validateAll(obj, nil); len(errs) > 0 {
@@ -119,7 +119,7 @@ func (s *Server) createOne(ctx context.Context, r *request, obj fsm.Value, dry b
 	if err != nil {
 		return response{}, apierrors.NewInternalError(err)
 	}
-	res, err := s.propose(ctx, fsm.Op{Verb: fsm.Create, Resource: key.Resource, Namespace: key.Namespace, Name: key.Name, Raw: raw})
+	res, err := wr.propose(ctx, fsm.Op{Verb: fsm.Create, Resource: key.Resource, Namespace: key.Namespace, Name: key.Name, Raw: raw})
 	result = outcomeOf(res, err)
 	switch {
 	case err != nil:

@@ -19,12 +19,12 @@ import (
 )
 
 // delete removes an object, or marks it for removal by those who must clean up first.
-func (s *Server) delete(ctx context.Context, r *request) (response, error) {
+func (wr *writer) delete(ctx context.Context, r *request) (response, error) {
 	opts, dry, err := r.deleteOptions()
 	if err != nil {
 		return response{}, err
 	}
-	done, err := s.deleteOne(ctx, r, r.key(), opts, dry)
+	done, err := wr.deleteOne(ctx, r, r.key(), opts, dry)
 	if err != nil {
 		return response{}, err
 	}
@@ -34,14 +34,14 @@ func (s *Server) delete(ctx context.Context, r *request) (response, error) {
 	return response{code: http.StatusOK, object: done.object}, nil
 }
 
-func (s *Server) deleteOne(ctx context.Context, r *request, key fsm.Key, opts *metav1.DeleteOptions, dry bool) (outcome, error) {
-	return s.modify(ctx, r, key, dry, func(old *fsm.Object) (change, error) {
+func (wr *writer) deleteOne(ctx context.Context, r *request, key fsm.Key, opts *metav1.DeleteOptions, dry bool) (outcome, error) {
+	return wr.modify(ctx, r, key, dry, func(old *fsm.Object) (change, error) {
 		if p := opts.Preconditions; p != nil {
 			if err := preconditions(r, ptr.Deref(p.UID, ""), ptr.Deref(p.ResourceVersion, ""), old); err != nil {
 				return change{}, err
 			}
 		}
-		c := deletion{r, opts, s.cfg.Now().Truncate(secondPrecision)}.of(old.Value)
+		c := deletion{r, opts, wr.now().Truncate(secondPrecision)}.of(old.Value)
 		c.operation = admission.Delete
 		return c, nil
 	})

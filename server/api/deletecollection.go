@@ -18,7 +18,7 @@ import (
 const collectionWorkers = 32
 
 // deleteCollection deletes every object that the selectors match, and answers with them.
-func (s *Server) deleteCollection(ctx context.Context, r *request) (response, error) {
+func (wr *writer) deleteCollection(ctx context.Context, r *request) (response, error) {
 	opts, dry, err := r.deleteOptions()
 	if err != nil {
 		return response{}, err
@@ -27,17 +27,17 @@ func (s *Server) deleteCollection(ctx context.Context, r *request) (response, er
 	if err != nil {
 		return response{}, err
 	}
-	if err := s.cfg.Consensus.Linearize(ctx); err != nil {
+	if err := wr.consensus.Linearize(ctx); err != nil {
 		return response{}, err
 	}
-	v := s.cfg.Store.View()
+	v := wr.store.View()
 	l := &listing{meta: metav1.ListMeta{ResourceVersion: strconv.FormatUint(v.Revision(), 10)}}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(collectionWorkers)
 	var mu sync.Mutex // guards the list of items
 	for o := range sel.in(v, nil) {
 		g.Go(func() error {
-			done, err := s.deleteOne(gctx, r, o.Key, forOne(opts, o), dry)
+			done, err := wr.deleteOne(gctx, r, o.Key, forOne(opts, o), dry)
 			if err != nil {
 				return gone(err)
 			}

@@ -7,6 +7,10 @@
 //	  write -> leader: default, prepare, admit, validate, propose
 //	           else:   forward to the leader with the caller's identity
 //
+// The Server does what is above the dispatch, and holds a part for each thing below it: openPaths, reader, watches,
+// podLogs, and the forwarder, which hands writes to the leader or, on the leader, to the writer. All of them answer
+// through the responder.
+//
 // Invariants:
 //
 //   - Every request that is not one of the open paths (health, version) has exactly one authentication and one

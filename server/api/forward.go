@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
@@ -77,22 +78,32 @@ func setRemoteUser(h http.Header, u auth.User) {
 	}
 }
 
-// serveWrite carries out a write on the leader, wherever that is, and follows it when it changes.
-func (s *Server) serveWrite(w http.ResponseWriter, r *request, forwarded bool) {
+// forwarder has writes carried out by the leader: by the writer when that is this server.
+type forwarder struct {
+	consensus Consensus
+	writer    *writer
+	transport http.RoundTripper // to the other servers; nil refuses
+	out       *responder
+	timeout   requestTimeout
+	log       *slog.Logger
+}
+
+// serve carries out a write on the leader, wherever that is, and follows it when it changes.
+func (f *forwarder) serve(w http.ResponseWriter, r *request, forwarded bool) {
 	var err error
 	if r.body, err = readBody(r.http); err != nil {
-		s.fail(w, r.http, err)
+		f.out.fail(w, r.http, err)
 		return
 	}
 	r.createUID = types.UID(uuid.NewString())
 	if uid := r.http.Header.Get(headerCreateUID); forwarded && uid != "" {
 		r.createUID = types.UID(uid)
 	}
-	ctx, cancel := context.WithTimeout(r.http.Context(), s.timeout(r.query))
+	ctx, cancel := context.WithTimeout(r.http.Context(), f.timeout.of(r.query))
 	defer cancel()
 	lost := false
 	for b := newBackoff(); ; {
-		done, err := s.tryWrite(ctx, w, r, forwarded)
+		done, err := f.try(ctx, w, r, forwarded)
 		if done {
 			return
 		}
@@ -101,11 +112,11 @@ func (s *Server) serveWrite(w http.ResponseWriter, r *request, forwarded bool) {
 		}
 		if forwarded { // the server that forwarded it looks for the leader, not this one
 			w.Header().Set(headerNotLeader, "1")
-			s.fail(w, r.http, err)
+			f.out.fail(w, r.http, err)
 			return
 		}
 		if !b.wait(ctx) {
-			s.fail(w, r.http, err)
+			f.out.fail(w, r.http, err)
 			return
 		}
 	}
@@ -120,58 +131,58 @@ type errNoLeader struct{}
 func (errNoLeader) Error() string   { return "no server leads the cluster" }
 func (errNoLeader) NotLeader() bool { return true }
 
-// tryWrite makes one attempt. It reports false, and why, when the write was certainly not applied for want of a leader.
-func (s *Server) tryWrite(ctx context.Context, w http.ResponseWriter, r *request, forwarded bool) (done bool, err error) {
-	_, address, self := s.cfg.Consensus.Leader()
+// try makes one attempt. It reports false, and why, when the write was certainly not applied for want of a leader.
+func (f *forwarder) try(ctx context.Context, w http.ResponseWriter, r *request, forwarded bool) (done bool, err error) {
+	_, address, self := f.consensus.Leader()
 	switch {
 	case self:
 		r.warnings = nil
-		res, err := s.write(ctx, r)
+		res, err := f.writer.write(ctx, r)
 		if isNotLeader(err) {
 			return false, err
 		}
 		if err != nil {
-			s.fail(w, r.http, err)
+			f.out.fail(w, r.http, err)
 		} else {
-			s.send(w, r, res)
+			f.out.send(w, r, res)
 		}
 		return true, nil
-	case forwarded, address == "", s.cfg.Forward == nil: // what was forwarded is never passed on in a circle
+	case forwarded, address == "", f.transport == nil: // what was forwarded is never passed on in a circle
 		return false, errNoLeader{}
 	}
-	return s.forward(ctx, w, r, address)
+	return f.forward(ctx, w, r, address)
 }
 
 // forward sends the write to the leader and passes its answer on.
-func (s *Server) forward(ctx context.Context, w http.ResponseWriter, r *request, address string) (done bool, err error) {
+func (f *forwarder) forward(ctx context.Context, w http.ResponseWriter, r *request, address string) (done bool, err error) {
 	var sent atomic.Bool
 	trace := &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }}
 	ctx, cancel := context.WithCancel(httptrace.WithClientTrace(ctx, trace))
 	defer cancel()
-	out, err := s.forwarded(ctx, r, address)
+	out, err := f.forwarded(ctx, r, address)
 	if err != nil {
-		s.fail(w, r.http, err)
+		f.out.fail(w, r.http, err)
 		return true, nil
 	}
 	answered := make(chan struct{})
-	go s.giveUp(cancel, answered, r, address)
+	go f.giveUp(cancel, answered, r, address)
 	defer sync.OnceFunc(func() { close(answered) })()
-	res, err := s.cfg.Forward.RoundTrip(out)
+	res, err := f.transport.RoundTrip(out)
 	switch {
 	case err != nil && !sent.Load():
-		s.log.Debug("the leader cannot be reached", "address", address, "err", err)
+		f.log.Debug("the leader cannot be reached", "address", address, "err", err)
 		return false, errNoLeader{}
 	case err != nil && r.repeatable():
 		return false, errLost
 	case err != nil:
-		s.fail(w, r.http, unknownError{fmt.Errorf("the connection to the leader broke: %w", err)})
+		f.out.fail(w, r.http, unknownError{fmt.Errorf("the connection to the leader broke: %w", err)})
 		return true, nil
 	}
 	defer res.Body.Close()
 	if res.Header.Get(headerNotLeader) != "" {
 		return false, errNoLeader{}
 	}
-	s.relay(w, r, res)
+	f.relay(w, r, res)
 	return true, nil
 }
 
@@ -186,7 +197,7 @@ const leaderPoll = 50 * time.Millisecond
 
 // giveUp cancels a forwarded write that no answer can be expected for, until it is answered: when another server leads,
 // or, if it can be repeated, as soon as the leader is in doubt.
-func (s *Server) giveUp(cancel context.CancelFunc, answered <-chan struct{}, r *request, address string) {
+func (f *forwarder) giveUp(cancel context.CancelFunc, answered <-chan struct{}, r *request, address string) {
 	t := time.NewTicker(leaderPoll)
 	defer t.Stop()
 	for {
@@ -195,14 +206,14 @@ func (s *Server) giveUp(cancel context.CancelFunc, answered <-chan struct{}, r *
 		case <-answered:
 			return
 		}
-		if _, now, self := s.cfg.Consensus.Leader(); self || (now != address && (now != "" || r.repeatable())) {
+		if _, now, self := f.consensus.Leader(); self || (now != address && (now != "" || r.repeatable())) {
 			cancel()
 			return
 		}
 	}
 }
 
-func (s *Server) forwarded(ctx context.Context, r *request, address string) (*http.Request, error) {
+func (f *forwarder) forwarded(ctx context.Context, r *request, address string) (*http.Request, error) {
 	u := url.URL{Scheme: "https", Host: address, Path: r.http.URL.Path, RawPath: r.http.URL.RawPath, RawQuery: r.http.URL.RawQuery}
 	out, err := http.NewRequestWithContext(ctx, r.http.Method, u.String(), bytes.NewReader(r.body))
 	if err != nil {
@@ -220,7 +231,7 @@ func (s *Server) forwarded(ctx context.Context, r *request, address string) (*ht
 
 // relay passes the leader's answer on. The write is decided by now, so an answer that breaks off is broken off for the
 // client too.
-func (s *Server) relay(w http.ResponseWriter, r *request, res *http.Response) {
+func (f *forwarder) relay(w http.ResponseWriter, r *request, res *http.Response) {
 	for k, values := range res.Header {
 		if k != headerAuditID && k != "Connection" && k != "Date" {
 			w.Header()[k] = values
@@ -228,7 +239,7 @@ func (s *Server) relay(w http.ResponseWriter, r *request, res *http.Response) {
 	}
 	w.WriteHeader(res.StatusCode)
 	if _, err := io.Copy(w, res.Body); err != nil && !errors.Is(err, context.Canceled) {
-		s.log.Debug("the leader's answer broke off", "path", r.info.Path, "err", err)
+		f.log.Debug("the leader's answer broke off", "path", r.info.Path, "err", err)
 		panic(http.ErrAbortHandler)
 	}
 }

@@ -18,7 +18,7 @@ import (
 // frameWriter writes watch events: JSON objects one after the other, or protobuf messages with their length before
 // them (4 bytes, big endian).
 type frameWriter struct {
-	s       *Server
+	out     *responder
 	w       http.ResponseWriter
 	control *http.ResponseController
 	r       *request
@@ -32,11 +32,11 @@ const (
 	eventError    fsm.EventType = "ERROR"
 )
 
-func newFrameWriter(s *Server, w http.ResponseWriter, r *request, a accepted) *frameWriter {
+func newFrameWriter(out *responder, w http.ResponseWriter, r *request, a accepted) *frameWriter {
 	w.Header().Set("Content-Type", a.contentType(true))
 	w.Header().Set("Cache-Control", "no-cache, private")
 	w.WriteHeader(http.StatusOK)
-	return &frameWriter{s: s, w: w, control: http.NewResponseController(w), r: r, a: a}
+	return &frameWriter{out: out, w: w, control: http.NewResponseController(w), r: r, a: a}
 }
 
 // stuckAfter is how long a client may take to read before its watch is cut off.
@@ -57,16 +57,19 @@ func (f *frameWriter) deadline(d time.Duration) error {
 // close lifts the deadline: the connection may serve other requests.
 func (f *frameWriter) close() {
 	if err := f.deadline(0); err != nil {
-		f.s.log.Debug("watch's connection is gone", "path", f.r.info.Path, "err", err)
+		f.out.log.Debug("watch's connection is gone", "path", f.r.info.Path, "err", err)
 	}
 }
 
-// flush sends what was written.
+// flush sends what was written, and lifts the deadline: in HTTP/2 it would end the stream though nothing waits.
 func (f *frameWriter) flush() error {
 	if err := f.deadline(stuckAfter); err != nil {
 		return err
 	}
-	return f.control.Flush()
+	if err := f.control.Flush(); err != nil {
+		return err
+	}
+	return f.deadline(0)
 }
 
 // object writes one event about o.
@@ -81,7 +84,7 @@ func (f *frameWriter) object(t fsm.EventType, o *fsm.Object) error {
 func (f *frameWriter) encode(o *fsm.Object) ([]byte, error) {
 	switch f.a.shape {
 	case shapeTable:
-		t, err := f.s.table(f.r.kind, []*fsm.Object{o}, metav1.ListMeta{ResourceVersion: o.Value.GetResourceVersion()},
+		t, err := f.out.table(f.r.kind, []*fsm.Object{o}, metav1.ListMeta{ResourceVersion: o.Value.GetResourceVersion()},
 			f.a.version, f.r.query.Get("includeObject"))
 		if err != nil {
 			return nil, err
@@ -109,10 +112,7 @@ func (f *frameWriter) bookmark(revision uint64, initial bool) error {
 }
 
 // end tells the client why the watch cannot go on.
-func (f *frameWriter) end(err error, revision uint64) {
-	if errors.Is(err, fsm.ErrCompacted) {
-		err = errExpired("too old resource version: %d (%d)", revision, f.s.cfg.Store.View().Revision())
-	}
+func (f *frameWriter) end(err error) {
 	status := statusOf(err)
 	status.TypeMeta = metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}
 	data, err := encodeValue(&status, f.a.format)
@@ -123,7 +123,7 @@ func (f *frameWriter) end(err error, revision uint64) {
 		err = f.flush()
 	}
 	if err != nil {
-		f.s.log.Debug("watch ended without a word", "path", f.r.info.Path, "err", err)
+		f.out.log.Debug("watch ended without a word", "path", f.r.info.Path, "err", err)
 	}
 }
 

@@ -5,33 +5,42 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+
+	"k8s.io/apimachinery/pkg/version"
 )
 
-// openPath returns the handler of a path that anyone may ask for, or nil.
-func (s *Server) openPath(path string) http.HandlerFunc {
+// openPaths serves what anyone may ask for without authentication: the version, and whether the server is healthy.
+type openPaths struct {
+	consensus Consensus
+	release   version.Info
+	out       *responder
+}
+
+// handler returns the handler of path, or nil if it is not an open one.
+func (p *openPaths) handler(path string) http.HandlerFunc {
 	switch path {
 	case "/version", "/version/":
-		return s.version
+		return p.version
 	case "/healthz", "/livez":
-		return func(w http.ResponseWriter, r *http.Request) { s.health(w, r, nil) }
+		return func(w http.ResponseWriter, r *http.Request) { p.health(w, r, nil) }
 	case "/readyz":
-		return func(w http.ResponseWriter, r *http.Request) { s.health(w, r, map[string]bool{"leader": s.hasLeader()}) }
+		return func(w http.ResponseWriter, r *http.Request) { p.health(w, r, map[string]bool{"leader": p.hasLeader()}) }
 	}
 	return nil
 }
 
-func (s *Server) hasLeader() bool {
-	name, _, self := s.cfg.Consensus.Leader()
+func (p *openPaths) hasLeader() bool {
+	name, _, self := p.consensus.Leader()
 	return self || name != ""
 }
 
-func (s *Server) version(w http.ResponseWriter, r *http.Request) {
-	if !reads(w, r, s) {
+func (p *openPaths) version(w http.ResponseWriter, r *http.Request) {
+	if !p.reads(w, r) {
 		return
 	}
-	data, err := json.MarshalIndent(s.cfg.Version, "", "  ")
+	data, err := json.MarshalIndent(p.release, "", "  ")
 	if err != nil {
-		s.fail(w, r, err)
+		p.out.fail(w, r, err)
 		return
 	}
 	w.Header().Set("Content-Type", typeJSON)
@@ -39,8 +48,8 @@ func (s *Server) version(w http.ResponseWriter, r *http.Request) {
 }
 
 // health answers "ok", or 500 and the checks that failed.
-func (s *Server) health(w http.ResponseWriter, r *http.Request, checks map[string]bool) {
-	if !reads(w, r, s) {
+func (p *openPaths) health(w http.ResponseWriter, r *http.Request, checks map[string]bool) {
+	if !p.reads(w, r) {
 		return
 	}
 	ok, report := true, &strings.Builder{}
@@ -69,10 +78,10 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request, checks map[strin
 }
 
 // reads refuses methods that would change something.
-func reads(w http.ResponseWriter, r *http.Request, s *Server) bool {
+func (p *openPaths) reads(w http.ResponseWriter, r *http.Request) bool {
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		return true
 	}
-	s.fail(w, r, statusError(http.StatusMethodNotAllowed, "MethodNotAllowed", "only GET is allowed on %s", r.URL.Path))
+	p.out.fail(w, r, statusError(http.StatusMethodNotAllowed, "MethodNotAllowed", "only GET is allowed on %s", r.URL.Path))
 	return false
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"sync"
 	"time"
 
@@ -17,12 +18,12 @@ type continueToken struct {
 	Name      string `json:"n"`
 }
 
-func continueAfter(rev uint64, last fsm.Key) string {
+func continueAfter(rev uint64, last fsm.Key) (string, error) {
 	data, err := json.Marshal(continueToken{1, rev, last.Namespace, last.Name})
 	if err != nil {
-		panic(err) // three strings and numbers: cannot fail
+		return "", fmt.Errorf("encode the token of the next page: %w", err)
 	}
-	return base64.RawURLEncoding.EncodeToString(data)
+	return base64.RawURLEncoding.EncodeToString(data), nil
 }
 
 func parseContinue(token string) (continueToken, error) {

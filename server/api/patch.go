@@ -31,7 +31,7 @@ func init() {
 type patcher func(original []byte, sample runtime.Object) ([]byte, error)
 
 // patch changes an object, or the part that a subresource stands for, as a patch says.
-func (s *Server) patch(ctx context.Context, r *request) (response, error) {
+func (wr *writer) patch(ctx context.Context, r *request) (response, error) {
 	dry, err := dryRun(r.query["dryRun"])
 	if err != nil {
 		return response{}, err
@@ -44,7 +44,7 @@ func (s *Server) patch(ctx context.Context, r *request) (response, error) {
 	if err != nil {
 		return response{}, err
 	}
-	done, err := s.modify(ctx, r, r.key(), dry, func(old *fsm.Object) (change, error) {
+	done, err := wr.modify(ctx, r, r.key(), dry, func(old *fsm.Object) (change, error) {
 		body, err := r.patched(old, apply, directive)
 		if err != nil {
 			return change{}, err

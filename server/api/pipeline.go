@@ -22,27 +22,27 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set(headerAuditID, id)
 	defer s.recovered(w, r, id)
 	if len(r.URL.RequestURI()) > maxURI {
-		s.fail(w, r, statusError(http.StatusRequestURITooLong, "RequestURITooLong", "the URL is longer than %d bytes", maxURI))
+		s.out.fail(w, r, statusError(http.StatusRequestURITooLong, "RequestURITooLong", "the URL is longer than %d bytes", maxURI))
 		return
 	}
-	if open := s.openPath(r.URL.Path); open != nil {
+	if open := s.open.handler(r.URL.Path); open != nil {
 		open(w, r)
 		return
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	user, forwarded, err := s.identify(r)
 	if err != nil {
-		s.fail(w, r, err)
+		s.out.fail(w, r, err)
 		return
 	}
 	info, err := ParseRequest(r.Method, r.URL)
 	if err != nil {
-		s.fail(w, r, badRequest("%v", err))
+		s.out.fail(w, r, badRequest("%v", err))
 		return
 	}
 	attributes := info.attributes(user)
 	if ok, reason := s.cfg.Authz.Authorize(r.Context(), attributes); !ok {
-		s.fail(w, r, errForbidden(attributes, reason))
+		s.out.fail(w, r, errForbidden(attributes, reason))
 		return
 	}
 	s.log.Debug("request", "id", id, "user", user.Name, "verb", info.Verb, "path", info.Path)
@@ -59,10 +59,10 @@ func (s *Server) recovered(w http.ResponseWriter, r *http.Request, id string) {
 	switch {
 	case p == nil:
 	case p == http.ErrAbortHandler: // the way to break off a stream
-		panic(p)
+		panic(http.ErrAbortHandler)
 	default:
 		s.log.Error("request panicked", "id", id, "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
-		s.fail(w, r, statusError(http.StatusInternalServerError, "InternalError",
+		s.out.fail(w, r, statusError(http.StatusInternalServerError, "InternalError",
 			"this request caused an error on the server; its log has the details under %s", id))
 	}
 }
@@ -79,7 +79,7 @@ func (s *Server) nonResource(w http.ResponseWriter, r *http.Request) {
 	case s.cfg.OpenAPI != nil && under(p, "/openapi"):
 		s.cfg.OpenAPI.ServeHTTP(w, r)
 	default:
-		s.fail(w, r, errNoRoute())
+		s.out.fail(w, r, errNoRoute())
 	}
 }
 
@@ -99,29 +99,29 @@ func under(path, root string) bool { return path == root || strings.HasPrefix(pa
 // resource finds the kind and subresource of a request and serves it.
 func (s *Server) resource(w http.ResponseWriter, r *request, forwarded bool) {
 	if err := s.locate(r); err != nil {
-		s.fail(w, r.http, err)
+		s.out.fail(w, r.http, err)
 		return
 	}
 	switch {
 	case r.sub != nil && r.sub.Connect:
-		s.streaming(w, r, s.connect)
+		s.streaming(w, r, s.logs.serve)
 	case r.info.Verb == "watch":
-		s.streaming(w, r, s.serveWatch)
+		s.streaming(w, r, s.watches.serve)
 	case r.info.write():
-		s.serveWrite(w, r, forwarded)
+		s.forwarder.serve(w, r, forwarded)
 	default:
-		ctx, cancel := context.WithTimeout(r.http.Context(), s.timeout(r.query))
+		ctx, cancel := context.WithTimeout(r.http.Context(), s.timeout.of(r.query))
 		defer cancel()
-		handle := s.get
+		handle := s.reader.get
 		if r.info.Verb == "list" {
-			handle = s.list
+			handle = s.reader.list
 		}
 		res, err := handle(ctx, r)
 		if err != nil {
-			s.fail(w, r.http, err)
+			s.out.fail(w, r.http, err)
 			return
 		}
-		s.send(w, r, res)
+		s.out.send(w, r, res)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -21,24 +22,32 @@ const defaultContainerAnnotation = "kubectl.kubernetes.io/default-container"
 // logQuery are the parameters of pods/log that the agent understands.
 var logQuery = []string{"follow", "tailLines", "sinceSeconds", "sinceTime", "timestamps", "previous", "limitBytes", "stream"}
 
-// connect serves the subresources that stream from the pod's node.
-func (s *Server) connect(w http.ResponseWriter, r *request) {
+// podLogs passes on the logs of containers from the agents of their nodes.
+type podLogs struct {
+	reader  *reader
+	agents  AgentDialer // nil refuses
+	out     *responder
+	timeout requestTimeout // of the way to the pod and its node; the log itself may take any time
+}
+
+// serve answers a request for a subresource that streams from the pod's node: log is the only one.
+func (l *podLogs) serve(w http.ResponseWriter, r *request) {
 	if r.info.Subresource != "log" || r.kind.GVK.Kind != "Pod" {
-		s.fail(w, r.http, errNoRoute())
+		l.out.fail(w, r.http, errNoRoute())
 		return
 	}
 	if r.info.Verb != "get" {
-		s.fail(w, r.http, errMethod(r.resource(), r.info.Verb))
+		l.out.fail(w, r.http, errMethod(r.resource(), r.info.Verb))
 		return
 	}
-	if err := s.podLog(w, r); err != nil {
-		s.fail(w, r.http, err)
+	if err := l.pass(w, r); err != nil {
+		l.out.fail(w, r.http, err)
 	}
 }
 
-// podLog passes on what the node's agent sends. An error means that nothing was sent to the client yet.
-func (s *Server) podLog(w http.ResponseWriter, r *request) error {
-	pod, node, err := s.podAndNode(r)
+// pass copies what the node's agent sends. An error means that nothing was sent to the client yet.
+func (l *podLogs) pass(w http.ResponseWriter, r *request) error {
+	pod, node, err := l.podAndNode(r)
 	if err != nil {
 		return err
 	}
@@ -50,10 +59,10 @@ func (s *Server) podLog(w http.ResponseWriter, r *request) error {
 	if err := hasStarted(pod, container, previous); err != nil {
 		return err
 	}
-	if s.cfg.Agents == nil {
+	if l.agents == nil {
 		return apierrors.NewServiceUnavailable("this server cannot reach agents")
 	}
-	base, transport, err := s.cfg.Agents.Agent(node)
+	base, transport, err := l.agents.Agent(node)
 	if err != nil {
 		return apierrors.NewServiceUnavailable(fmt.Sprintf("node %s cannot be reached: %v", node.Name, err))
 	}
@@ -75,13 +84,13 @@ func (s *Server) podLog(w http.ResponseWriter, r *request) error {
 	return nil
 }
 
-func (s *Server) podAndNode(r *request) (*corev1.Pod, *corev1.Node, error) {
-	ctx, cancel := context.WithTimeout(r.http.Context(), s.cfg.RequestTimeout)
+func (l *podLogs) podAndNode(r *request) (*corev1.Pod, *corev1.Node, error) {
+	ctx, cancel := context.WithTimeout(r.http.Context(), time.Duration(l.timeout))
 	defer cancel()
-	if err := s.linearize(ctx); err != nil {
+	if err := l.reader.linearize(ctx); err != nil {
 		return nil, nil, err
 	}
-	v := s.cfg.Store.View()
+	v := l.reader.store.View()
 	o, ok := v.Get(r.key())
 	if !ok {
 		return nil, nil, apierrors.NewNotFound(r.resource(), r.info.Name)

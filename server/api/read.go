@@ -13,11 +13,18 @@ import (
 // revisionWait bounds how long a read waits for a revision that this server has not reached.
 const revisionWait = 3 * time.Second
 
+// reader answers gets and lists from this server's store.
+type reader struct {
+	store     Store
+	consensus Consensus
+	pages     *pageViews
+}
+
 // linearize makes the store's view as new as any write that was answered before. It waits out an election, until
 // ctx ends.
-func (s *Server) linearize(ctx context.Context) error {
+func (rd *reader) linearize(ctx context.Context) error {
 	for b := newBackoff(); ; {
-		err := s.cfg.Consensus.Linearize(ctx)
+		err := rd.consensus.Linearize(ctx)
 		if err == nil || !isNotLeader(err) {
 			return err
 		}
@@ -28,28 +35,28 @@ func (s *Server) linearize(ctx context.Context) error {
 }
 
 // view returns a state that satisfies the resource version of a read: empty is the newest, "0" any, N not older than N.
-func (s *Server) view(ctx context.Context, resourceVersion string) (fsm.View, error) {
+func (rd *reader) view(ctx context.Context, resourceVersion string) (fsm.View, error) {
 	rev, set, err := parseRevision(resourceVersion)
 	switch {
 	case err != nil:
 		return fsm.View{}, err
 	case !set:
-		if err := s.linearize(ctx); err != nil {
+		if err := rd.linearize(ctx); err != nil {
 			return fsm.View{}, err
 		}
 	case rev > 0:
 		bounded, cancel := context.WithTimeout(ctx, revisionWait)
 		defer cancel()
-		if err := s.cfg.Store.WaitRevision(bounded, rev); err != nil {
-			return fsm.View{}, errTooLarge(rev, s.cfg.Store.View().Revision())
+		if err := rd.store.WaitRevision(bounded, rev); err != nil {
+			return fsm.View{}, errTooLarge(rev, rd.store.View().Revision())
 		}
 	}
-	return s.cfg.Store.View(), nil
+	return rd.store.View(), nil
 }
 
 // get answers with one object or a part of it.
-func (s *Server) get(ctx context.Context, r *request) (response, error) {
-	v, err := s.view(ctx, r.query.Get("resourceVersion"))
+func (rd *reader) get(ctx context.Context, r *request) (response, error) {
+	v, err := rd.view(ctx, r.query.Get("resourceVersion"))
 	if err != nil {
 		return response{}, err
 	}

@@ -84,11 +84,14 @@ func parseRevision(v string) (rev uint64, set bool, err error) {
 	return rev, true, nil
 }
 
-// timeout is how long the request may take.
-func (s *Server) timeout(q url.Values) time.Duration {
+// requestTimeout bounds the requests that do not say how long they may take.
+type requestTimeout time.Duration
+
+// of is how long the request with these parameters may take.
+func (t requestTimeout) of(q url.Values) time.Duration {
 	d, err := time.ParseDuration(q.Get("timeout"))
 	if err != nil || d <= 0 {
-		return s.cfg.RequestTimeout
+		return time.Duration(t)
 	}
 	return min(d, maxRequestTimeout)
 }

@@ -3,9 +3,11 @@ package api
 import (
 	"compress/gzip"
 	"io"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -39,16 +41,22 @@ func listGVK(k *kinds.Kind) schema.GroupVersionKind {
 	return k.GVK.GroupVersion().WithKind(k.GVK.Kind + "List")
 }
 
+// responder puts answers and errors on the wire, in the form that the client asked for.
+type responder struct {
+	log *slog.Logger
+	now func() time.Time
+}
+
 // send encodes and writes res.
-func (s *Server) send(w http.ResponseWriter, r *request, res response) {
+func (o *responder) send(w http.ResponseWriter, r *request, res response) {
 	a, err := negotiate(r.http.Header.Get("Accept"), res.list != nil, false)
 	if err != nil {
-		s.fail(w, r.http, err)
+		o.fail(w, r.http, err)
 		return
 	}
-	segments, err := s.encode(r, res, a)
+	segments, err := o.encode(r, res, a)
 	if err != nil {
-		s.fail(w, r.http, err)
+		o.fail(w, r.http, err)
 		return
 	}
 	for _, text := range r.warnings {
@@ -58,7 +66,7 @@ func (s *Server) send(w http.ResponseWriter, r *request, res response) {
 	write(w, r.http, res.code, segments)
 }
 
-func (s *Server) encode(r *request, res response, a accepted) ([][]byte, error) {
+func (o *responder) encode(r *request, res response, a accepted) ([][]byte, error) {
 	if res.value != nil || a.shape == shapeObject {
 		return encodePlain(r.kind, res, a.format)
 	}
@@ -72,7 +80,7 @@ func (s *Server) encode(r *request, res response, a accepted) ([][]byte, error) 
 	}
 	switch a.shape {
 	case shapeTable:
-		v, err = s.table(r.kind, items, meta, a.version, r.query.Get("includeObject"))
+		v, err = o.table(r.kind, items, meta, a.version, r.query.Get("includeObject"))
 	case shapePartial:
 		v = partial(res.object.Value, a.version)
 	default:
@@ -125,11 +133,11 @@ func write(w http.ResponseWriter, r *http.Request, code int, segments [][]byte) 
 }
 
 // fail answers with the error's Status, in a form that the client reads.
-func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+func (o *responder) fail(w http.ResponseWriter, r *http.Request, err error) {
 	status := statusOf(err)
 	status.TypeMeta = metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}
 	if status.Code == http.StatusInternalServerError {
-		s.log.Error("request failed", "method", r.Method, "path", r.URL.Path, "err", err)
+		o.log.Error("request failed", "method", r.Method, "path", r.URL.Path, "err", err)
 	}
 	if d := status.Details; d != nil && d.RetryAfterSeconds > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(d.RetryAfterSeconds)))

@@ -39,7 +39,7 @@ func (c *streamCounts) leave(user string) {
 // streaming serves a request that stays open.
 func (s *Server) streaming(w http.ResponseWriter, r *request, serve func(http.ResponseWriter, *request)) {
 	if !s.streams.enter(r.user.Name) {
-		s.fail(w, r.http, apierrors.NewTooManyRequests("too many watches and logs of this user are open: close some", retrySeconds))
+		s.out.fail(w, r.http, apierrors.NewTooManyRequests("too many watches and logs of this user are open: close some", retrySeconds))
 		return
 	}
 	defer s.streams.leave(r.user.Name)

@@ -13,7 +13,7 @@ import (
 )
 
 // createSub posts to a subresource ("binding"), which changes the stored object.
-func (s *Server) createSub(ctx context.Context, r *request) (response, error) {
+func (wr *writer) createSub(ctx context.Context, r *request) (response, error) {
 	dry, err := dryRun(r.query["dryRun"])
 	if err != nil {
 		return response{}, err
@@ -23,9 +23,9 @@ func (s *Server) createSub(ctx context.Context, r *request) (response, error) {
 		return response{}, err
 	}
 	if m, ok := body.(metav1.Object); ok { // kinds read no clock: "binding" takes the time of its effect from here
-		m.SetCreationTimestamp(metav1.NewTime(s.cfg.Now().Truncate(secondPrecision)))
+		m.SetCreationTimestamp(metav1.NewTime(wr.now().Truncate(secondPrecision)))
 	}
-	_, err = s.modify(ctx, r, r.key(), dry, func(old *fsm.Object) (change, error) {
+	_, err = wr.modify(ctx, r, r.key(), dry, func(old *fsm.Object) (change, error) {
 		if m, ok := body.(metav1.Object); ok {
 			if err := r.matches(m, old); err != nil {
 				return change{}, err

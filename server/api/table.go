@@ -47,23 +47,23 @@ func cells(k *kinds.Kind, v fsm.Value, named bool, now time.Time) []any {
 }
 
 // table is what kubectl prints. include is None, Metadata (the default) or Object: what each row carries along.
-func (s *Server) table(k *kinds.Kind, items []*fsm.Object, meta metav1.ListMeta, version, include string) (*metav1.Table, error) {
+func (o *responder) table(k *kinds.Kind, items []*fsm.Object, meta metav1.ListMeta, version, include string) (*metav1.Table, error) {
 	defs, named := columns(k)
 	t := &metav1.Table{ListMeta: meta, ColumnDefinitions: defs, Rows: make([]metav1.TableRow, 0, len(items))}
 	t.SetGroupVersionKind(schema.GroupVersionKind{Group: metav1.GroupName, Version: version, Kind: "Table"})
-	now := s.cfg.Now()
-	for _, o := range items {
-		row := metav1.TableRow{Cells: cells(k, o.Value, named, now)}
+	now := o.now()
+	for _, item := range items {
+		row := metav1.TableRow{Cells: cells(k, item.Value, named, now)}
 		switch metav1.IncludeObjectPolicy(include) {
 		case metav1.IncludeNone:
 		case metav1.IncludeObject:
-			data, err := itemBytes(o, formatJSON)
+			data, err := itemBytes(item, formatJSON)
 			if err != nil {
 				return nil, err
 			}
 			row.Object.Raw = data
 		case metav1.IncludeMetadata, "":
-			row.Object.Object = partial(o.Value, version)
+			row.Object.Object = partial(item.Value, version)
 		default:
 			return nil, badRequest("unrecognized includeObject value: %q (want None, Metadata or Object)", include)
 		}

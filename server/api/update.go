@@ -20,7 +20,7 @@ import (
 const secondPrecision = time.Second
 
 // update replaces an object, or the part of it that a subresource stands for.
-func (s *Server) update(ctx context.Context, r *request) (response, error) {
+func (wr *writer) update(ctx context.Context, r *request) (response, error) {
 	dry, err := dryRun(r.query["dryRun"])
 	if err != nil {
 		return response{}, err
@@ -29,7 +29,7 @@ func (s *Server) update(ctx context.Context, r *request) (response, error) {
 	if err := r.decodeBody(body, r.bodyGVK()); err != nil {
 		return response{}, err
 	}
-	done, err := s.modify(ctx, r, r.key(), dry, func(old *fsm.Object) (change, error) {
+	done, err := wr.modify(ctx, r, r.key(), dry, func(old *fsm.Object) (change, error) {
 		return r.replaced(old, body.DeepCopyObject())
 	})
 	if err != nil {

@@ -19,46 +19,54 @@ const (
 	maxWatchParam = 24 * time.Hour
 )
 
+// watches serves watch requests.
+type watches struct {
+	reader        *reader
+	out           *responder
+	timeout       requestTimeout // of the wait for the first state
+	bookmarkEvery time.Duration
+}
+
 // watcher is one watch request while it streams. It belongs to one goroutine.
 type watcher struct {
-	*Server
-	r     *request
-	sel   selection
-	out   *frameWriter
-	watch *fsm.Watch
+	*watches
+	r      *request
+	sel    selection
+	frames *frameWriter
+	watch  *fsm.Watch
 	// bookmarks says that the client wants to know how far it is.
 	bookmarks bool
 	// sent is the newest revision that the client knows of.
 	sent uint64
 }
 
-// serveWatch streams changes until the client leaves, time is up, or the watch fell too far behind.
-func (s *Server) serveWatch(w http.ResponseWriter, r *request) {
+// serve streams changes until the client leaves, time is up, or the watch fell too far behind.
+func (ws *watches) serve(w http.ResponseWriter, r *request) {
 	sel, err := r.selection(r.query.Get("labelSelector"), r.query.Get("fieldSelector"))
 	if err != nil {
-		s.fail(w, r.http, err)
+		ws.out.fail(w, r.http, err)
 		return
 	}
 	a, err := negotiate(r.http.Header.Get("Accept"), false, true)
 	if err != nil {
-		s.fail(w, r.http, err)
+		ws.out.fail(w, r.http, err)
 		return
 	}
 	until, err := watchTimeout(r.query.Get("timeoutSeconds"))
 	if err != nil {
-		s.fail(w, r.http, err)
+		ws.out.fail(w, r.http, err)
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.http.Context(), until)
 	defer cancel()
-	start, err := s.watchStart(ctx, r)
+	start, err := ws.start(ctx, r)
 	if err != nil {
-		s.fail(w, r.http, err)
+		ws.out.fail(w, r.http, err)
 		return
 	}
-	wt := &watcher{Server: s, r: r, sel: sel, bookmarks: isTrue(r.query.Get("allowWatchBookmarks"))}
-	wt.out = newFrameWriter(s, w, r, a)
-	defer wt.out.close()
+	wt := &watcher{watches: ws, r: r, sel: sel, bookmarks: isTrue(r.query.Get("allowWatchBookmarks"))}
+	wt.frames = newFrameWriter(ws.out, w, r, a)
+	defer wt.frames.close()
 	wt.run(ctx, start)
 }
 
@@ -81,7 +89,7 @@ type watchStart struct {
 	marked bool
 }
 
-func (s *Server) watchStart(ctx context.Context, r *request) (watchStart, error) {
+func (ws *watches) start(ctx context.Context, r *request) (watchStart, error) {
 	rv := r.query.Get("resourceVersion")
 	rev, set, err := parseRevision(rv)
 	if err != nil {
@@ -97,9 +105,9 @@ func (s *Server) watchStart(ctx context.Context, r *request) (watchStart, error)
 	case set && rev > 0 && !initial:
 		return watchStart{revision: rev}, nil
 	}
-	bounded, cancel := context.WithTimeout(ctx, s.timeout(nil))
+	bounded, cancel := context.WithTimeout(ctx, time.Duration(ws.timeout))
 	defer cancel()
-	v, err := s.view(bounded, rv)
+	v, err := ws.reader.view(bounded, rv)
 	if err != nil {
 		return watchStart{}, err
 	}
@@ -112,36 +120,44 @@ func (s *Server) watchStart(ctx context.Context, r *request) (watchStart, error)
 // run sends the start and then every change.
 func (w *watcher) run(ctx context.Context, start watchStart) {
 	var err error
-	if w.watch, err = w.cfg.Store.Watch(w.r.resource().String(), w.sel.namespace, start.revision); err != nil {
-		w.out.end(err, start.revision)
+	if w.watch, err = w.reader.store.Watch(w.r.resource().String(), w.sel.namespace, start.revision); err != nil {
+		w.end(err, start.revision)
 		return
 	}
 	w.sent = start.revision
 	if start.view != nil {
 		err = w.initial(*start.view, start.marked)
 	} else {
-		err = w.out.flush() // the headers tell the client that it watches
+		err = w.frames.flush() // the headers tell the client that it watches
 	}
 	for err == nil {
 		err = w.next(ctx)
 	}
 	if errors.Is(err, fsm.ErrCompacted) {
-		w.out.end(err, w.sent)
+		w.end(err, w.sent)
 	}
+}
+
+// end tells the client why its watch, which has come to revision, cannot go on.
+func (w *watcher) end(err error, revision uint64) {
+	if errors.Is(err, fsm.ErrCompacted) {
+		err = errExpired("too old resource version: %d (%d)", revision, w.reader.store.View().Revision())
+	}
+	w.frames.end(err)
 }
 
 func (w *watcher) initial(v fsm.View, marked bool) error {
 	for o := range w.sel.in(v, nil) {
-		if err := w.out.object(fsm.Added, o); err != nil {
+		if err := w.frames.object(fsm.Added, o); err != nil {
 			return err
 		}
 	}
 	if marked && w.bookmarks {
-		if err := w.out.bookmark(v.Revision(), true); err != nil {
+		if err := w.frames.bookmark(v.Revision(), true); err != nil {
 			return err
 		}
 	}
-	return w.out.flush()
+	return w.frames.flush()
 }
 
 // errWatchDone ends a watch whose time is up or whose client has left.
@@ -149,7 +165,7 @@ var errWatchDone = errors.New("the watch is over")
 
 // next waits for changes or for the time of a bookmark, and sends them.
 func (w *watcher) next(ctx context.Context) error {
-	bounded, cancel := context.WithTimeout(ctx, w.cfg.BookmarkEvery)
+	bounded, cancel := context.WithTimeout(ctx, w.bookmarkEvery)
 	defer cancel()
 	events, err := w.watch.Next(bounded)
 	switch {
@@ -168,7 +184,7 @@ func (w *watcher) next(ctx context.Context) error {
 			return err
 		}
 	}
-	return w.out.flush()
+	return w.frames.flush()
 }
 
 // progress sends a bookmark if the client does not know how far it is.
@@ -178,10 +194,10 @@ func (w *watcher) progress() error {
 		return nil
 	}
 	w.sent = at
-	if err := w.out.bookmark(at, false); err != nil {
+	if err := w.frames.bookmark(at, false); err != nil {
 		return err
 	}
-	return w.out.flush()
+	return w.frames.flush()
 }
 
 // event sends what the change means to someone who sees only what the selectors let through.
@@ -191,13 +207,13 @@ func (w *watcher) event(e fsm.Event) error {
 	switch {
 	case is && was:
 		w.sent = e.Object.Revision
-		return w.out.object(fsm.Modified, e.Object)
+		return w.frames.object(fsm.Modified, e.Object)
 	case is:
 		w.sent = e.Object.Revision
-		return w.out.object(fsm.Added, e.Object)
+		return w.frames.object(fsm.Added, e.Object)
 	case was:
 		w.sent = e.Object.Revision
-		return w.out.object(fsm.Deleted, lastSeen(e))
+		return w.frames.object(fsm.Deleted, lastSeen(e))
 	}
 	return nil
 }

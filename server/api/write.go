@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/validation"
@@ -18,27 +19,35 @@ import (
 // maxAttempts bounds how often one write is tried against concurrent ones before the client gets a conflict.
 const maxAttempts = 16
 
-// write carries out a write on this server, which leads.
-func (s *Server) write(ctx context.Context, r *request) (response, error) {
+// writer carries out writes on the server that leads.
+type writer struct {
+	store     Store
+	consensus Consensus
+	steps     []admission.Step
+	now       func() time.Time
+}
+
+// write carries out the write that r asks for.
+func (wr *writer) write(ctx context.Context, r *request) (response, error) {
 	switch {
 	case r.sub != nil && r.info.Verb == "create":
-		return s.createSub(ctx, r)
+		return wr.createSub(ctx, r)
 	case r.info.Verb == "create":
-		return s.create(ctx, r)
+		return wr.create(ctx, r)
 	case r.info.Verb == "update":
-		return s.update(ctx, r)
+		return wr.update(ctx, r)
 	case r.info.Verb == "patch":
-		return s.patch(ctx, r)
+		return wr.patch(ctx, r)
 	case r.info.Verb == "delete":
-		return s.delete(ctx, r)
+		return wr.delete(ctx, r)
 	}
-	return s.deleteCollection(ctx, r)
+	return wr.deleteCollection(ctx, r)
 }
 
 // propose proposes one op. Its error is a leader's refusal, or an unknown outcome; a failed precondition is in the
 // result.
-func (s *Server) propose(ctx context.Context, op fsm.Op) (fsm.Result, error) {
-	results, err := s.cfg.Consensus.Propose(ctx, []fsm.Op{op})
+func (wr *writer) propose(ctx context.Context, op fsm.Op) (fsm.Result, error) {
+	results, err := wr.consensus.Propose(ctx, []fsm.Op{op})
 	switch {
 	case err == nil && len(results) == 1:
 		return results[0], nil
@@ -81,13 +90,13 @@ type outcome struct {
 // modify reads the object, lets plan compute its next state and proposes that, under the precondition that nothing
 // changed meanwhile; if something did, it starts over. A refusal by plan that a stale view may have caused is
 // believed only after Linearize.
-func (s *Server) modify(ctx context.Context, r *request, key fsm.Key, dry bool, plan func(old *fsm.Object) (change, error)) (outcome, error) {
+func (wr *writer) modify(ctx context.Context, r *request, key fsm.Key, dry bool, plan func(old *fsm.Object) (change, error)) (outcome, error) {
 	fresh := false
 	for range maxAttempts {
-		view := s.cfg.Store.View()
-		c, old, err := s.planned(view, r, key, plan)
+		view := wr.store.View()
+		c, old, err := planned(view, r, key, plan)
 		if stale(err) && !fresh {
-			if err := s.cfg.Consensus.Linearize(ctx); err != nil {
+			if err := wr.consensus.Linearize(ctx); err != nil {
 				return outcome{}, err
 			}
 			fresh = true
@@ -96,7 +105,7 @@ func (s *Server) modify(ctx context.Context, r *request, key fsm.Key, dry bool, 
 		if err != nil {
 			return outcome{}, err
 		}
-		done, again, err := s.carryOut(ctx, r, view, old, c, dry)
+		done, again, err := wr.carryOut(ctx, r, view, old, c, dry)
 		if err != nil || !again {
 			return done, err
 		}
@@ -104,7 +113,7 @@ func (s *Server) modify(ctx context.Context, r *request, key fsm.Key, dry bool, 
 	return outcome{}, errModified(r.resource(), key.Name)
 }
 
-func (s *Server) planned(v fsm.View, r *request, key fsm.Key, plan func(*fsm.Object) (change, error)) (change, *fsm.Object, error) {
+func planned(v fsm.View, r *request, key fsm.Key, plan func(*fsm.Object) (change, error)) (change, *fsm.Object, error) {
 	old, ok := v.Get(key)
 	if !ok {
 		return change{}, nil, apierrors.NewNotFound(r.resource(), key.Name)
@@ -119,7 +128,7 @@ func stale(err error) bool {
 }
 
 // carryOut admits, validates and proposes one planned change. It reports again when the object has changed meanwhile.
-func (s *Server) carryOut(ctx context.Context, r *request, v fsm.View, old *fsm.Object, c change, dry bool) (done outcome, again bool, err error) {
+func (wr *writer) carryOut(ctx context.Context, r *request, v fsm.View, old *fsm.Object, c change, dry bool) (done outcome, again bool, err error) {
 	if c.object == nil && !c.remove {
 		return outcome{object: old}, false, nil
 	}
@@ -130,7 +139,7 @@ func (s *Server) carryOut(ctx context.Context, r *request, v fsm.View, old *fsm.
 	}
 	result := admission.Abandoned
 	defer func() { a.Decide(result) }()
-	if err := s.admit(ctx, a, c, old); err != nil {
+	if err := wr.admit(ctx, a, c, old); err != nil {
 		return outcome{}, false, err
 	}
 	if dry {
@@ -141,9 +150,9 @@ func (s *Server) carryOut(ctx context.Context, r *request, v fsm.View, old *fsm.
 		return outcome{}, false, err
 	}
 	if op.Verb == fsm.Update && bytes.Equal(op.Raw, old.Raw) {
-		return s.unchanged(ctx, old)
+		return wr.unchanged(ctx, old)
 	}
-	res, err := s.propose(ctx, op)
+	res, err := wr.propose(ctx, op)
 	result = outcomeOf(res, err)
 	switch {
 	case err != nil:
@@ -157,19 +166,19 @@ func (s *Server) carryOut(ctx context.Context, r *request, v fsm.View, old *fsm.
 }
 
 // unchanged answers a write that changes nothing without writing to the log, if old is still the newest.
-func (s *Server) unchanged(ctx context.Context, old *fsm.Object) (done outcome, again bool, err error) {
-	if err := s.cfg.Consensus.Linearize(ctx); err != nil {
+func (wr *writer) unchanged(ctx context.Context, old *fsm.Object) (done outcome, again bool, err error) {
+	if err := wr.consensus.Linearize(ctx); err != nil {
 		return outcome{}, false, err
 	}
-	now, ok := s.cfg.Store.View().Get(old.Key)
+	now, ok := wr.store.View().Get(old.Key)
 	if !ok || now.Revision != old.Revision {
 		return outcome{}, true, nil
 	}
 	return outcome{object: now}, false, nil
 }
 
-func (s *Server) admit(ctx context.Context, a *admission.Attributes, c change, old *fsm.Object) error {
-	if err := admission.Run(ctx, s.cfg.Admit, a); err != nil {
+func (wr *writer) admit(ctx context.Context, a *admission.Attributes, c change, old *fsm.Object) error {
+	if err := admission.Run(ctx, wr.steps, a); err != nil {
 		return err
 	}
 	if c.validate == nil {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net"
+	"sync"
 	"time"
+
+	"github.com/hashicorp/raft"
 )
 
 // The questions that servers ask each other, one byte each. They are on the wire and in no case change.
@@ -29,38 +31,19 @@ type answer struct {
 	Error string `json:"error,omitempty"`
 }
 
-// serveQuestions answers on one connection until it ends.
-func (n *Node) serveQuestions(conn net.Conn) {
-	enc := json.NewEncoder(conn)
-	for {
-		var question [1]byte
-		if _, err := io.ReadFull(conn, question[:]); err != nil {
-			return
-		}
-		a := n.answer(question[0])
-		if conn.SetWriteDeadline(time.Now().Add(messageTimeout)) != nil || enc.Encode(a) != nil {
-			return
-		}
-	}
+// peers asks the other servers.
+type peers struct {
+	life  *lifetime
+	mux   *mux
+	trans *transport
+	raft  *raft.Raft
+
+	mu    sync.Mutex
+	lines map[peerKey]*shared[answer] // guarded by mu
 }
 
-func (n *Node) answer(question byte) answer {
-	// The term is persisted before a vote is given in it, so it is never older than this server's last vote.
-	a := answer{Name: n.cfg.Name, Address: n.cfg.Address, Cluster: n.cfg.Cluster, Term: n.raft.CurrentTerm()}
-	switch question {
-	case askState:
-	case askIndex:
-		ctx, cancel := n.bounded(context.Background())
-		defer cancel()
-		c, err := n.confirm.do(ctx)
-		if err != nil {
-			a.Error = err.Error()
-		}
-		a.Term, a.Index, a.Commit, a.CommitTerm = c.Term, c.Index, c.Commit, c.CommitTerm
-	default:
-		a.Error = "unknown question"
-	}
-	return a
+func newPeers(life *lifetime, mux *mux, trans *transport, raft *raft.Raft) *peers {
+	return &peers{life: life, mux: mux, trans: trans, raft: raft, lines: map[peerKey]*shared[answer]{}}
 }
 
 type peerKey struct {
@@ -69,24 +52,24 @@ type peerKey struct {
 }
 
 // ask asks the server at address. Everybody who asks the same while an answer is on its way shares the next one.
-func (n *Node) ask(ctx context.Context, address string, question byte) (answer, error) {
+func (p *peers) ask(ctx context.Context, address string, question byte) (answer, error) {
 	key := peerKey{address, question}
-	n.mu.Lock()
-	peer, ok := n.peers[key]
+	p.mu.Lock()
+	peer, ok := p.lines[key]
 	if !ok {
-		peer = &shared[answer]{call: (&line{node: n, key: key}).ask, spawn: n.spawn}
-		n.peers[key] = peer
+		peer = &shared[answer]{call: (&line{peers: p, key: key}).ask, spawn: p.life.spawn}
+		p.lines[key] = peer
 	}
-	n.mu.Unlock()
+	p.mu.Unlock()
 	return peer.do(ctx)
 }
 
 // line is a connection for one question to one server. It is used by one goroutine at a time.
 type line struct {
-	node *Node
-	key  peerKey
-	conn net.Conn // nil if there is none
-	dec  *json.Decoder
+	peers *peers
+	key   peerKey
+	conn  net.Conn // nil if there is none
+	dec   *json.Decoder
 }
 
 func (l *line) ask() (answer, error) {
@@ -100,14 +83,14 @@ func (l *line) ask() (answer, error) {
 		err = errors.New(a.Error)
 	}
 	if err == nil && l.key.question == askIndex {
-		l.node.learn(a)
+		l.peers.learn(a)
 	}
 	return a, err
 }
 
 func (l *line) try() (a answer, err error) {
 	if l.conn == nil {
-		if l.conn, err = l.node.mux.dial(l.key.address, protocolQuestion, messageTimeout); err != nil {
+		if l.conn, err = l.peers.mux.dial(l.key.address, protocolQuestion, messageTimeout); err != nil {
 			l.conn = nil
 			return a, err
 		}
@@ -125,4 +108,23 @@ func (l *line) try() (a answer, err error) {
 		l.conn = nil
 	}
 	return a, err
+}
+
+// learn tells raft what the leader has just confirmed, so that a read need not wait for the leader's next message.
+// It is a message that the leader could have sent: of its term, about an entry of its log that is committed.
+func (p *peers) learn(a answer) {
+	if a.CommitTerm == 0 || a.Commit <= p.raft.CommitIndex() || a.Commit > p.raft.LastIndex() {
+		return
+	}
+	p.trans.inject(&raft.AppendEntriesRequest{
+		RPCHeader: raft.RPCHeader{
+			ProtocolVersion: raft.ProtocolVersionMax,
+			ID:              []byte(a.Name),
+			Addr:            []byte(a.Address),
+		},
+		Term:              a.Term,
+		PrevLogEntry:      a.Commit,
+		PrevLogTerm:       a.CommitTerm,
+		LeaderCommitIndex: a.Commit,
+	})
 }

@@ -32,5 +32,15 @@
 // Servers speak two protocols over one Transport, told apart by a connection's first byte: raft's own, and the
 // questions of ask.go.
 //
+// A Node is its parts, each of which uses only those above it:
+//
+//	lifetime    joins the goroutines and bounds the waits of all others
+//	leadership  who leads; Lead and its services
+//	peers       questions to other servers
+//	membership  the servers of the group: Join, Remove
+//	reads       Linearize, and its index for followers
+//	proposer    the queue of writes, and the loop that sends them
+//	answerer    answers the peers of other servers, from reads
+//
 // Concurrency: every method of Node may be called by any goroutine. One Lead may run at a time.
 package consensus

@@ -7,38 +7,42 @@ import "context"
 // can be called again. If services returns earlier, it is called again with the next leadership only.
 // Lead returns when ctx or the node ends. One Lead may run at a time.
 func (n *Node) Lead(ctx context.Context, services func(context.Context)) {
+	n.leadership.lead(ctx, services)
+}
+
+func (l *leadership) lead(ctx context.Context, services func(context.Context)) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(n.life, cancel)()
+	defer context.AfterFunc(l.life.ctx, cancel)()
 	done := make(chan struct{})
 	loop := func() {
 		defer close(done)
 		for {
-			term, ok := n.elected(ctx)
+			term, ok := l.elected(ctx)
 			if !ok {
 				return
 			}
-			n.reign(ctx, term, services)
+			l.reign(ctx, term, services)
 		}
 	}
-	if n.spawn(loop) { // so that Close waits for the services
+	if l.life.spawn(loop) { // so that Close waits for the services
 		<-done
 	}
 }
 
 // elected waits until this server leads and has applied everything. It is false when ctx has ended.
-func (n *Node) elected(ctx context.Context) (term uint64, ok bool) {
+func (l *leadership) elected(ctx context.Context) (term uint64, ok bool) {
 	for ctx.Err() == nil {
-		changed := n.changed.wait()
-		if !n.leads() {
+		changed := l.changed.wait()
+		if !l.leads() {
 			select {
 			case <-changed:
 			case <-ctx.Done():
 			}
 			continue
 		}
-		bounded, cancel := n.bounded(ctx)
-		term, err := n.settle(bounded)
+		bounded, cancel := l.life.bounded(ctx)
+		term, err := l.settle(bounded)
 		cancel()
 		if err == nil {
 			return term, true
@@ -49,8 +53,8 @@ func (n *Node) elected(ctx context.Context) (term uint64, ok bool) {
 }
 
 // reign runs services for as long as this server leads in term.
-func (n *Node) reign(ctx context.Context, term uint64, services func(context.Context)) {
-	n.log.Info("this server leads", "term", term)
+func (l *leadership) reign(ctx context.Context, term uint64, services func(context.Context)) {
+	l.cfg.Log.Info("this server leads", "term", term)
 	reign, abdicate := context.WithCancel(ctx)
 	returned := make(chan struct{})
 	go func() {
@@ -58,8 +62,8 @@ func (n *Node) reign(ctx context.Context, term uint64, services func(context.Con
 		services(reign)
 	}()
 	for ctx.Err() == nil {
-		changed := n.changed.wait()
-		if !n.leads() || n.raft.CurrentTerm() != term {
+		changed := l.changed.wait()
+		if !l.leads() || l.raft.CurrentTerm() != term {
 			break
 		}
 		select {
@@ -69,5 +73,5 @@ func (n *Node) reign(ctx context.Context, term uint64, services func(context.Con
 	}
 	abdicate()
 	<-returned
-	n.log.Info("this server no longer leads", "term", term)
+	l.cfg.Log.Info("this server no longer leads", "term", term)
 }

@@ -1,7 +1,6 @@
 package consensus
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -20,7 +19,7 @@ const (
 	// messageTimeout bounds one message to another server and its answer.
 	messageTimeout = 5 * time.Second
 	// commitTimeout is how long a follower of an idle leader waits to hear that an entry is committed, at most
-	// twice. It is the delay of watches on followers; reads do not wait for it (see Node.learn).
+	// twice. It is the delay of watches on followers; reads do not wait for it (see peers.learn).
 	commitTimeout = 20 * time.Millisecond
 )
 
@@ -28,14 +27,11 @@ const (
 // ErrDamaged.
 func Open(cfg Config, store *fsm.Store) (*Node, error) {
 	cfg = cfg.withDefaults()
-	n := &Node{cfg: cfg, log: cfg.Log, store: store, peers: map[peerKey]*shared[answer]{}}
-	n.life, n.end = context.WithCancel(context.Background())
-	n.confirm = &shared[confirmation]{call: n.confirmLeader, spawn: n.spawn}
-	n.proposals.wake = make(chan struct{}, 1)
+	n := &Node{cfg: cfg, store: store, life: newLifetime(cfg.Timing.Request)}
 	if err := n.open(); err != nil {
 		return nil, fmt.Errorf("open %s: %w", cfg.DataDir, errors.Join(err, n.stop()))
 	}
-	n.spawn(n.proposeLoop)
+	n.life.spawn(n.proposer.loop)
 	return n, nil
 }
 
@@ -60,7 +56,7 @@ func (n *Node) open() error {
 }
 
 func (n *Node) openRaft() error {
-	log := newHCLog(n.log)
+	log := newHCLog(n.cfg.Log)
 	snapshots, err := raft.NewFileSnapshotStoreWithLogger(n.cfg.DataDir, snapshotsKept, log)
 	if err != nil {
 		return err
@@ -69,31 +65,32 @@ func (n *Node) openRaft() error {
 	if err != nil {
 		return err
 	}
-	n.entries.logs = logs
-	n.machine = &machine{store: n.store, fatal: n.cfg.Fatal, stop: n.life.Done()}
-	ready := make(chan struct{}) // questions wait until there is a raft to ask
+	machine := &machine{store: n.store, fatal: n.cfg.Fatal, stop: n.life.ctx.Done()}
+	var desk *answerer
+	ready := make(chan struct{}) // questions wait until there is a desk
 	answer := func(c net.Conn) {
 		select {
 		case <-ready:
-			n.serveQuestions(c)
-		case <-n.life.Done():
+			desk.serve(c)
+		case <-n.life.ctx.Done():
 		}
 	}
-	n.mux = newMux(n.cfg.Transport, n.cfg.Address, answer, n.log)
+	n.mux = newMux(n.cfg.Transport, n.cfg.Address, answer, n.cfg.Log)
 	n.trans = newTransport(raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: n.mux, MaxPool: connPool, Timeout: messageTimeout, Logger: log,
 		MaxRPCsInFlight: 1, // no pipeline: see doc.go
 	}))
-	if err := n.startRaft(n.cfg.raft(log), logs, snapshots); err != nil {
+	if err := n.startRaft(n.cfg.raft(log), machine, logs, snapshots); err != nil {
 		return err
 	}
-	n.machine.running.Store(true)
-	n.observe()
+	machine.running.Store(true)
+	desk = n.assemble(logs)
 	close(ready)
 	return nil
 }
 
-func (n *Node) startRaft(conf *raft.Config, logs raft.LogStore, snapshots raft.SnapshotStore) (err error) {
+func (n *Node) startRaft(conf *raft.Config, machine raft.FSM, logs raft.LogStore,
+	snapshots raft.SnapshotStore) (err error) {
 	defer recoverDamage(&err) // the library panics if entries are missing between snapshot and log
 	existing, err := raft.HasExistingState(logs, n.disk, snapshots)
 	if err != nil {
@@ -106,11 +103,21 @@ func (n *Node) startRaft(conf *raft.Config, logs raft.LogStore, snapshots raft.S
 			return fmt.Errorf("bootstrap: %w", err)
 		}
 	}
-	n.raft, err = raft.NewRaft(conf, n.machine, logs, n.disk, snapshots, n.trans)
+	n.raft, err = raft.NewRaft(conf, machine, logs, n.disk, snapshots, n.trans)
 	if err != nil && existing {
 		return fmt.Errorf("%w: %v", ErrDamaged, err)
 	}
 	return err
+}
+
+// assemble makes the parts around the running raft, and returns the one that the other servers talk to.
+func (n *Node) assemble(logs raft.LogStore) *answerer {
+	n.leadership = newLeadership(n.cfg, n.life, n.raft)
+	peers := newPeers(n.life, n.mux, n.trans, n.raft)
+	n.members = &membership{cluster: n.cfg.Cluster, life: n.life, leadership: n.leadership, peers: peers, raft: n.raft}
+	n.reads = newReads(n.members, n.store, logs)
+	n.proposer = newProposer(n.leadership)
+	return &answerer{cfg: n.cfg, reads: n.reads}
 }
 
 func (c Config) raft(log hclog.Logger) *raft.Config {
@@ -127,30 +134,4 @@ func (c Config) raft(log hclog.Logger) *raft.Config {
 	conf.NoLegacyTelemetry = true
 	conf.Logger = log
 	return conf
-}
-
-// observe raises n.changed whenever raft's role or leader changes. An event that finds the channel full is not lost:
-// the one in the channel wakes everybody after it.
-func (n *Node) observe() {
-	events := make(chan raft.Observation, 1)
-	observer := raft.NewObserver(events, false, func(o *raft.Observation) bool {
-		switch o.Data.(type) {
-		case raft.LeaderObservation, raft.RaftState:
-			return true
-		}
-		return false
-	})
-	n.raft.RegisterObserver(observer)
-	n.spawn(func() {
-		defer n.raft.DeregisterObserver(observer)
-		for {
-			select {
-			case <-events:
-				n.changed.raise()
-			case <-n.life.Done():
-				n.changed.raise()
-				return
-			}
-		}
-	})
 }

@@ -26,14 +26,37 @@ type confirmation struct {
 
 // Linearize returns when the local store has applied everything that was committed before the call, so that a read
 // of it is linearizable. While there is no leader it waits for one. It fails with ErrNoQuorum or ErrClosed.
-func (n *Node) Linearize(ctx context.Context) error {
-	ctx, cancel := n.bounded(ctx)
+func (n *Node) Linearize(ctx context.Context) error { return n.reads.linearize(ctx) }
+
+// reads makes reads of the local store linearizable.
+type reads struct {
+	life       *lifetime
+	leadership *leadership
+	members    *membership
+	peers      *peers
+	raft       *raft.Raft
+	store      *fsm.Store
+	entries    commandIndex
+	confirm    *shared[confirmation] // asked as the leader
+}
+
+func newReads(members *membership, store *fsm.Store, logs raft.LogStore) *reads {
+	r := &reads{
+		life: members.life, leadership: members.leadership, members: members, peers: members.peers, raft: members.raft,
+		store: store, entries: commandIndex{logs: logs},
+	}
+	r.confirm = &shared[confirmation]{call: r.confirmLeader, spawn: r.life.spawn}
+	return r
+}
+
+func (r *reads) linearize(ctx context.Context) error {
+	ctx, cancel := r.life.bounded(ctx)
 	defer cancel()
 	for {
-		changed := n.changed.wait()
-		index, err := n.readIndex(ctx)
+		changed := r.leadership.changed.wait()
+		index, err := r.readIndex(ctx)
 		if err == nil {
-			err = n.store.WaitApplied(ctx, index)
+			err = r.store.WaitApplied(ctx, index)
 		}
 		if err == nil {
 			return nil
@@ -56,78 +79,56 @@ func sleep(ctx context.Context, changed <-chan struct{}, d time.Duration) bool {
 	return ctx.Err() == nil
 }
 
-func (n *Node) readIndex(ctx context.Context) (uint64, error) {
-	_, address, self := n.Leader()
+func (r *reads) readIndex(ctx context.Context) (uint64, error) {
+	_, address, self := r.leadership.leader()
 	switch {
 	case self:
-		c, err := n.confirm.do(ctx)
+		c, err := r.confirm.do(ctx)
 		return c.Index, err
 	case address == "":
-		return 0, n.notLeader()
+		return 0, r.leadership.notLeader()
 	}
-	a, err := n.ask(ctx, address, askIndex)
+	a, err := r.peers.ask(ctx, address, askIndex)
 	return a.Index, err
 }
 
 // confirmLeader finds out whether this server leads still. The commit index is read before the majority is asked:
 // what was acknowledged before is in it, and nobody else can have acknowledged anything until the majority answered.
-func (n *Node) confirmLeader() (confirmation, error) {
-	ctx, cancel := n.bounded(context.Background())
+func (r *reads) confirmLeader() (confirmation, error) {
+	ctx, cancel := r.life.bounded(context.Background())
 	defer cancel()
-	term, err := n.settle(ctx)
+	term, err := r.leadership.settle(ctx)
 	if err != nil {
 		return confirmation{}, err
 	}
-	c := confirmation{Term: term, Commit: n.raft.CommitIndex()}
-	if err := n.majorityIsIn(ctx, term); err != nil {
+	c := confirmation{Term: term, Commit: r.raft.CommitIndex()}
+	if err := r.majorityIsIn(ctx, term); err != nil {
 		return confirmation{}, err
 	}
-	if !n.leads() || n.raft.CurrentTerm() != term {
-		return confirmation{}, n.notLeader()
+	if !r.leadership.leads() || r.raft.CurrentTerm() != term {
+		return confirmation{}, r.leadership.notLeader()
 	}
-	if c.Index, err = n.entries.upTo(c.Commit, n.store); err != nil {
+	if c.Index, err = r.entries.upTo(c.Commit, r.store); err != nil {
 		return confirmation{}, err
 	}
-	c.CommitTerm, err = n.entries.term(c.Commit)
+	c.CommitTerm, err = r.entries.term(c.Commit)
 	return c, err
-}
-
-// settle makes sure that this server, as the leader, has committed an entry of its own term and applied everything
-// before it; until then its commit index may be behind (Raft, section 8). It returns the term.
-func (n *Node) settle(ctx context.Context) (uint64, error) {
-	term := n.raft.CurrentTerm()
-	if !n.leads() {
-		return 0, n.notLeader()
-	}
-	if n.settled.Load() == term {
-		return term, nil
-	}
-	err := n.await(ctx, func() raft.Future { return n.raft.Barrier(n.cfg.Timing.Request) })
-	switch {
-	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipLost),
-		err == nil && n.raft.CurrentTerm() != term:
-		return 0, n.notLeader()
-	case err != nil:
-		return 0, err
-	}
-	n.settled.Store(term)
-	return term, nil
 }
 
 // majorityIsIn asks the voters for their terms. A majority still in term means that nobody was elected after it when
 // they answered. The library's VerifyLeader does not show that, because it counts answers to older messages.
-func (n *Node) majorityIsIn(ctx context.Context, term uint64) error {
+func (r *reads) majorityIsIn(ctx context.Context, term uint64) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	voters := n.voters()
+	voters := r.members.voters()
 	votes := make(chan bool, len(voters))
 	for _, v := range voters {
-		if string(v.ID) == n.cfg.Name {
+		if string(v.ID) == r.leadership.cfg.Name {
 			votes <- true
 			continue
 		}
-		asked := n.spawn(func() {
-			a, err := n.ask(ctx, string(v.Address), askState)
+		asked := r.life.spawn(func() {
+			a, err := r.peers.ask(ctx, string(v.Address), askState)
 			votes <- err == nil && a.Name == string(v.ID) && a.Term == term
 		})
 		if !asked {
@@ -149,25 +150,6 @@ func (n *Node) majorityIsIn(ctx context.Context, term uint64) error {
 		}
 	}
 	return ErrNoQuorum
-}
-
-// learn tells raft what the leader has just confirmed, so that a read need not wait for the leader's next message.
-// It is a message that the leader could have sent: of its term, about an entry of its log that is committed.
-func (n *Node) learn(a answer) {
-	if a.CommitTerm == 0 || a.Commit <= n.raft.CommitIndex() || a.Commit > n.raft.LastIndex() {
-		return
-	}
-	n.trans.inject(&raft.AppendEntriesRequest{
-		RPCHeader: raft.RPCHeader{
-			ProtocolVersion: raft.ProtocolVersionMax,
-			ID:              []byte(a.Name),
-			Addr:            []byte(a.Address),
-		},
-		Term:              a.Term,
-		PrevLogEntry:      a.Commit,
-		PrevLogTerm:       a.CommitTerm,
-		LeaderCommitIndex: a.Commit,
-	})
 }
 
 // commandIndex finds the last command among committed entries: stores apply commands only, so waiting for any other

@@ -92,7 +92,7 @@ func specOf(t *testing.T, pod *corev1.Pod, c corev1.Container, image ociv1.Image
 	if err != nil {
 		t.Fatal(err)
 	}
-	return oci.Spec(oci.Container{Pod: pod, Container: &c, Image: image, Rootfs: "/rootfs", Env: env, OOMFloor: -1000,
+	return oci.Spec(oci.Container{Pod: pod, Container: &c, Image: image, Rootfs: "/rootfs", Env: env, OOMFloor: -1000, Capabilities: 1<<41 - 1,
 		Capacity: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("1000Mi")}})
 }
 

@@ -13,7 +13,7 @@ import (
 	"github.com/holt-project/holt/agent/shim/profile"
 )
 
-// allCapabilities of Linux 5.9 and newer; the runtime leaves out what the kernel does not know.
+// allCapabilities of Linux 5.9 and newer, in the order of their numbers.
 const allCapabilities = `CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE
 	NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE
 	SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL
@@ -23,10 +23,21 @@ const allCapabilities = `CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL S
 const usualCapabilities = `CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP
 	NET_BIND_SERVICE SYS_CHROOT KILL AUDIT_WRITE`
 
-// capabilities of a container: the usual ones, what it adds, less what it drops.
-func capabilities(sc *corev1.SecurityContext) []string {
+// held are all capabilities in a mask: nobody can give what he does not have.
+func held(mask uint64) []string {
+	var out []string
+	for i, name := range strings.Fields(allCapabilities) {
+		if mask&(1<<i) != 0 {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// capabilities of a container: the usual ones, what it adds, less what it drops. All means all in the mask.
+func capabilities(sc *corev1.SecurityContext, mask uint64) []string {
 	if privileged(sc) {
-		return prefixed(strings.Fields(allCapabilities))
+		return prefixed(held(mask))
 	}
 	caps := strings.Fields(usualCapabilities)
 	if sc == nil || sc.Capabilities == nil {
@@ -37,7 +48,7 @@ func capabilities(sc *corev1.SecurityContext) []string {
 		caps = nil
 	}
 	if slices.Contains(add, "ALL") {
-		caps = strings.Fields(allCapabilities)
+		caps = held(mask)
 	}
 	for _, c := range add {
 		if c != "ALL" && !slices.Contains(caps, c) {

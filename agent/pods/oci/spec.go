@@ -30,6 +30,8 @@ type Container struct {
 	Capacity corev1.ResourceList
 	// OOMFloor is the least OOM score that this node's agent may give.
 	OOMFloor int
+	// Capabilities that this node's agent has, as a mask of their numbers: a privileged container gets those.
+	Capabilities uint64
 }
 
 // Spec makes the runtime configuration.
@@ -39,7 +41,7 @@ func Spec(c Container) (*specs.Spec, error) {
 		return nil, err
 	}
 	sc := c.Container.SecurityContext
-	caps := capabilities(sc)
+	caps := capabilities(sc, c.Capabilities)
 	filter, err := seccomp(c.Pod, sc, caps)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,49 @@
+package consensus
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"time"
+)
+
+// answerer answers what other servers ask this one.
+type answerer struct {
+	cfg   Config
+	reads *reads
+}
+
+// serve answers on one connection until it ends.
+func (a *answerer) serve(conn net.Conn) {
+	enc := json.NewEncoder(conn)
+	for {
+		var question [1]byte
+		if _, err := io.ReadFull(conn, question[:]); err != nil {
+			return
+		}
+		reply := a.answer(question[0])
+		if conn.SetWriteDeadline(time.Now().Add(messageTimeout)) != nil || enc.Encode(reply) != nil {
+			return
+		}
+	}
+}
+
+func (a *answerer) answer(question byte) answer {
+	// The term is persisted before a vote is given in it, so it is never older than this server's last vote.
+	reply := answer{Name: a.cfg.Name, Address: a.cfg.Address, Cluster: a.cfg.Cluster, Term: a.reads.raft.CurrentTerm()}
+	switch question {
+	case askState:
+	case askIndex:
+		ctx, cancel := a.reads.life.bounded(context.Background())
+		defer cancel()
+		c, err := a.reads.confirm.do(ctx)
+		if err != nil {
+			reply.Error = err.Error()
+		}
+		reply.Term, reply.Index, reply.Commit, reply.CommitTerm = c.Term, c.Index, c.Commit, c.CommitTerm
+	default:
+		reply.Error = "unknown question"
+	}
+	return reply
+}
