@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -247,9 +248,9 @@ func TestFailuresBackOff(t *testing.T) {
 			}
 			return p
 		}}
-		works := false
+		var works atomic.Bool
 		run(t, c, r.controller(), writerFunc(func(changes []controllers.Change) []error {
-			if works {
+			if works.Load() {
 				return c.Writer.Write(t.Context(), "test", changes)
 			}
 			errs := make([]error, len(changes))
@@ -268,7 +269,7 @@ func TestFailuresBackOff(t *testing.T) {
 			}
 			last = pause
 		}
-		works = true
+		works.Store(true)
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if ct.Get[*corev1.ConfigMap](c, "a").Data["done"] != "yes" {

@@ -50,15 +50,20 @@ func deploymentOf(v fsm.View, o *fsm.Object) []fsm.Key {
 	return keys
 }
 
-// rollout is what one plan works on.
-type rollout struct {
-	*controllers.Plan
+// observed is what is there, and what it allows.
+type observed struct {
 	view fsm.View
 	now  time.Time
 	d    *appsv1.Deployment
 	all  []*appsv1.ReplicaSet // claimed, oldest first
 	new  *appsv1.ReplicaSet   // of the present template; nil if it is not there yet
 	old  []*appsv1.ReplicaSet // all but new, oldest first
+}
+
+// rollout plans the next step from what is observed.
+type rollout struct {
+	observed
+	*controllers.Plan
 }
 
 func plan(v fsm.View, key fsm.Key, now time.Time) controllers.Plan {
@@ -73,7 +78,7 @@ func plan(v fsm.View, key fsm.Key, now time.Time) controllers.Plan {
 		return p // refused by validation; nothing can be selected
 	}
 	ref := *metav1.NewControllerRef(d, appsv1.SchemeGroupVersion.WithKind("Deployment"))
-	r := &rollout{Plan: &p, view: v, now: now, d: d}
+	r := &rollout{observed{view: v, now: now, d: d}, &p}
 	claimed := controllers.Claim(v, &p, replicaSets, d, ref, sel)
 	if len(p.Changes) > 0 {
 		return p // the next plan counts on what was adopted and released
@@ -85,12 +90,12 @@ func plan(v fsm.View, key fsm.Key, now time.Time) controllers.Plan {
 	if d.DeletionTimestamp == nil {
 		r.step(ref)
 	}
-	r.writeStatus()
+	(&report{r}).writeStatus()
 	return p
 }
 
 // split finds the ReplicaSet of the present template among all.
-func (r *rollout) split() {
+func (r *observed) split() {
 	slices.SortFunc(r.all, func(a, b *appsv1.ReplicaSet) int {
 		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
 	})
@@ -129,7 +134,7 @@ func (r *rollout) step(ref metav1.OwnerReference) {
 
 // available counts the pods of a ReplicaSet that are available and stay so when it has come to its present size: those
 // that are not go first. It looks at the pods, because the ReplicaSet's status may be older than they.
-func (r *rollout) available(rs *appsv1.ReplicaSet) int32 {
+func (r *observed) available(rs *appsv1.ReplicaSet) int32 {
 	var n int32
 	for _, pod := range r.pods(rs) {
 		if podutil.Active(pod) && podutil.Available(pod, r.d.Spec.MinReadySeconds, r.now) {
@@ -140,7 +145,7 @@ func (r *rollout) available(rs *appsv1.ReplicaSet) int32 {
 }
 
 // held counts the pods that a ReplicaSet has or is about to have, whichever is more.
-func (r *rollout) held(rs *appsv1.ReplicaSet) int32 {
+func (r *observed) held(rs *appsv1.ReplicaSet) int32 {
 	var n int32
 	for _, pod := range r.pods(rs) {
 		if podutil.Active(pod) {
@@ -151,7 +156,7 @@ func (r *rollout) held(rs *appsv1.ReplicaSet) int32 {
 }
 
 // pods returns the pods that a ReplicaSet controls, also those that terminate.
-func (r *rollout) pods(rs *appsv1.ReplicaSet) []*corev1.Pod {
+func (r *observed) pods(rs *appsv1.ReplicaSet) []*corev1.Pod {
 	var pods []*corev1.Pod
 	for o := range r.view.ByIndex("", kinds.ByOwner, string(rs.UID)) {
 		if pod, ok := o.Value.(*corev1.Pod); ok {

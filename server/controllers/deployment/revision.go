@@ -56,7 +56,7 @@ func revision(rs *appsv1.ReplicaSet) int64 {
 	return n
 }
 
-func (r *rollout) nextRevision() int64 {
+func (r *observed) nextRevision() int64 {
 	var highest int64
 	for _, rs := range r.old {
 		highest = max(highest, revision(rs))

@@ -14,17 +14,17 @@ import (
 )
 
 // maxSurge and maxUnavailable are in pods. Both zero would never move: Kubernetes then takes one unavailable.
-func (r *rollout) maxSurge() int32 {
+func (r *observed) maxSurge() int32 {
 	surge, _ := r.limits()
 	return surge
 }
 
-func (r *rollout) maxUnavailable() int32 {
+func (r *observed) maxUnavailable() int32 {
 	_, unavailable := r.limits()
 	return min(unavailable, *r.d.Spec.Replicas)
 }
 
-func (r *rollout) limits() (surge, unavailable int32) {
+func (r *observed) limits() (surge, unavailable int32) {
 	ru := r.d.Spec.Strategy.RollingUpdate
 	if ru == nil || r.d.Spec.Strategy.Type != appsv1.RollingUpdateDeploymentStrategyType || *r.d.Spec.Replicas == 0 {
 		return 0, 0
@@ -56,7 +56,7 @@ func specSum(sets []*appsv1.ReplicaSet) (n int32) {
 }
 
 // newReplicas is how large the new ReplicaSet, now of size has, may be at present.
-func (r *rollout) newReplicas(has int32) int32 {
+func (r *observed) newReplicas(has int32) int32 {
 	want := *r.d.Spec.Replicas
 	if r.d.Spec.Strategy.Type != appsv1.RollingUpdateDeploymentStrategyType {
 		return want
@@ -65,7 +65,7 @@ func (r *rollout) newReplicas(has int32) int32 {
 }
 
 // room is how many more pods there may be at present.
-func (r *rollout) room() int32 {
+func (r *observed) room() int32 {
 	room := *r.d.Spec.Replicas + r.maxSurge()
 	for _, rs := range r.all {
 		room -= r.held(rs)
@@ -94,7 +94,7 @@ func (r *rollout) roll() {
 	r.dropOld(min(spare, available-minAvailable))
 }
 
-func (r *rollout) target(has int32) int32 {
+func (r *observed) target(has int32) int32 {
 	if has > *r.d.Spec.Replicas {
 		return *r.d.Spec.Replicas
 	}
@@ -153,7 +153,7 @@ func (r *rollout) scaleDownAll() {
 }
 
 // oldIsGone reports whether no pod of an old ReplicaSet can still be running.
-func (r *rollout) oldIsGone() bool {
+func (r *observed) oldIsGone() bool {
 	for _, rs := range r.old {
 		if *rs.Spec.Replicas > 0 {
 			return false
@@ -168,7 +168,7 @@ func (r *rollout) oldIsGone() bool {
 }
 
 // wasScaled reports whether the Deployment's size changed since the ReplicaSets were sized.
-func (r *rollout) wasScaled() bool {
+func (r *observed) wasScaled() bool {
 	for _, rs := range r.all {
 		if *rs.Spec.Replicas == 0 {
 			continue
@@ -228,7 +228,7 @@ func (r *rollout) resize(rs *appsv1.ReplicaSet, n int32) {
 }
 
 // share is rs's part of the change, bounded by what is left to hand out.
-func (r *rollout) share(rs *appsv1.ReplicaSet, left, allowed int32) int32 {
+func (r *observed) share(rs *appsv1.ReplicaSet, left, allowed int32) int32 {
 	was, err := strconv.Atoi(rs.Annotations[maxAnnotation])
 	if err != nil || was == 0 {
 		return 0

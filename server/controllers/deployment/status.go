@@ -22,7 +22,10 @@ const (
 	reasonResumed     = "DeploymentResumed"
 )
 
-func (r *rollout) writeStatus() {
+// report tells the user how the rollout stands.
+type report struct{ *rollout }
+
+func (r *report) writeStatus() {
 	if r.statusPlanned() {
 		return
 	}
@@ -38,7 +41,7 @@ func (r *rollout) writeStatus() {
 }
 
 // statusPlanned reports whether the Deployment itself is changed by this plan; the status follows with the next.
-func (r *rollout) statusPlanned() bool {
+func (r *report) statusPlanned() bool {
 	for _, ch := range r.Changes {
 		if ch.Resource == resource && ch.Event.Reason == "" {
 			return true
@@ -61,7 +64,7 @@ func counts(s *appsv1.DeploymentStatus, all []*appsv1.ReplicaSet, present *appsv
 }
 
 // complete reports whether all wanted pods are of the present template and available, and no other is left.
-func (r *rollout) complete() bool {
+func (r *observed) complete() bool {
 	var s appsv1.DeploymentStatus
 	counts(&s, r.all, r.new)
 	want := *r.d.Spec.Replicas
@@ -69,7 +72,7 @@ func (r *rollout) complete() bool {
 		r.d.Status.ObservedGeneration >= r.d.Generation
 }
 
-func (r *rollout) setAvailable(s *appsv1.DeploymentStatus) {
+func (r *report) setAvailable(s *appsv1.DeploymentStatus) {
 	if s.AvailableReplicas >= *r.d.Spec.Replicas-r.maxUnavailable() {
 		r.set(s, appsv1.DeploymentAvailable, corev1.ConditionTrue, reasonAvailable, "Deployment has minimum availability.")
 		return
@@ -78,7 +81,7 @@ func (r *rollout) setAvailable(s *appsv1.DeploymentStatus) {
 		"Deployment does not have minimum availability.")
 }
 
-func (r *rollout) setProgressing(s *appsv1.DeploymentStatus) {
+func (r *report) setProgressing(s *appsv1.DeploymentStatus) {
 	if r.d.Spec.ProgressDeadlineSeconds == nil {
 		return
 	}
@@ -117,13 +120,13 @@ func progressed(was, is *appsv1.DeploymentStatus) bool {
 		is.Replicas-is.UpdatedReplicas < was.Replicas-was.UpdatedReplicas
 }
 
-func (r *rollout) deadline() time.Duration {
+func (r *observed) deadline() time.Duration {
 	return time.Duration(*r.d.Spec.ProgressDeadlineSeconds) * time.Second
 }
 
-func (r *rollout) watchDeadline(since time.Time) { r.At(since.Add(r.deadline())) }
+func (r *report) watchDeadline(since time.Time) { r.At(since.Add(r.deadline())) }
 
-func (r *rollout) checkDeadline(s *appsv1.DeploymentStatus, was *appsv1.DeploymentCondition, name string) {
+func (r *report) checkDeadline(s *appsv1.DeploymentStatus, was *appsv1.DeploymentCondition, name string) {
 	if r.now.Before(was.LastUpdateTime.Add(r.deadline())) {
 		r.watchDeadline(was.LastUpdateTime.Time)
 		return
@@ -142,7 +145,7 @@ func condition(s *appsv1.DeploymentStatus, t appsv1.DeploymentConditionType) *ap
 }
 
 // set changes a condition; its times change only if it does.
-func (r *rollout) set(s *appsv1.DeploymentStatus, t appsv1.DeploymentConditionType, status corev1.ConditionStatus,
+func (r *report) set(s *appsv1.DeploymentStatus, t appsv1.DeploymentConditionType, status corev1.ConditionStatus,
 	reason, message string) {
 	now := metav1.NewTime(r.now.Truncate(time.Second))
 	c := condition(s, t)
