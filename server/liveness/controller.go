@@ -3,6 +3,7 @@ package liveness
 import (
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -13,6 +14,11 @@ import (
 // joinGrace is how long a node may be missing from gossip after this server began to lead, or after the node was
 // registered, before it counts as lost.
 const joinGrace = 10 * time.Second
+
+// leaseGrace is how long a Lease speaks for a node after it was renewed, as in Kubernetes.
+const leaseGrace = 40 * time.Second
+
+const leases = "leases.coordination.k8s.io"
 
 // Members is the gossip pool, as far as liveness asks.
 type Members interface {
@@ -27,9 +33,12 @@ type Members interface {
 // New returns the controller of a server that began to lead at since.
 func New(members Members, since time.Time) controllers.Controller {
 	return controllers.Controller{
-		Name:    "node-controller",
-		Watches: map[string]func(fsm.View, *fsm.Object) []fsm.Key{"nodes": controllers.Self},
-		Wake:    members.Changed,
+		Name: "node-controller",
+		Watches: map[string]func(fsm.View, *fsm.Object) []fsm.Key{
+			"nodes": controllers.Self,
+			leases:  leaseHolder,
+		},
+		Wake: members.Changed,
 		Plan: func(v fsm.View, key fsm.Key, now time.Time) controllers.Plan {
 			return plan(v, key, now, since, members)
 		},
@@ -47,13 +56,39 @@ func plan(v fsm.View, key fsm.Key, now, since time.Time, members Members) contro
 		keepTaints(&p, node, now)
 		return p
 	}
-	if graceEnds := graceOf(node, since, members.Seen(node.Name)); now.Before(graceEnds) {
+	graceEnds := graceOf(node, since, members.Seen(node.Name))
+	if !members.Seen(node.Name) {
+		graceEnds = later(graceEnds, leaseEnds(v, node.Name))
+	}
+	if now.Before(graceEnds) {
 		p.At(graceEnds)
 		keepTaints(&p, node, now)
 		return p
 	}
 	markLost(&p, node, now)
 	return p
+}
+
+// leaseHolder makes the node of a node's Lease dirty.
+func leaseHolder(_ fsm.View, o *fsm.Object) []fsm.Key {
+	if o.Namespace != corev1.NamespaceNodeLease {
+		return nil
+	}
+	return []fsm.Key{{Resource: "nodes", Name: o.Name}}
+}
+
+// leaseEnds returns until when the Lease speaks for a node that gossip does not know, such as a virtual one; zero
+// without a Lease.
+func leaseEnds(v fsm.View, node string) time.Time {
+	o, ok := v.Get(fsm.Key{Resource: leases, Namespace: corev1.NamespaceNodeLease, Name: node})
+	if !ok {
+		return time.Time{}
+	}
+	renewed := o.Value.(*coordinationv1.Lease).Spec.RenewTime
+	if renewed == nil {
+		return time.Time{}
+	}
+	return renewed.Add(leaseGrace)
 }
 
 // graceOf returns until when a node that gossip misses is believed to live. A node that gossip has never seen may still

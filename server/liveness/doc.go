@@ -5,7 +5,7 @@
 //
 // It writes only when something changes: an idle cluster writes nothing. A node that was never seen is given a grace
 // period after this server began to lead, so that neither a restart of all servers nor a change of leader evicts
-// anybody.
+// anybody. A node that gossip does not know at all, such as a virtual one, lives as long as it renews its Lease.
 //
 // New returns a controller; what it knows of gossip comes through the function that it is given.
 package liveness

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -153,6 +154,23 @@ func TestGossipAndAgentDisagree(t *testing.T) {
 	w.report(corev1.ConditionTrue)
 	w.want(corev1.ConditionTrue)
 	if at := w.loop.Next(); at.Before(w.Now.Add(5 * time.Second)) {
+		t.Fatalf("looked at again at %v, now is %v", at, w.Now)
+	}
+	w.Now = w.loop.Next()
+	w.want(corev1.ConditionUnknown, unreachable...)
+}
+
+// A node that gossip does not know is judged by its Lease.
+func TestLease(t *testing.T) {
+	w := newWorld(t)
+	w.pool.alive["n1"], w.pool.seen["n1"] = false, false
+	w.Create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: corev1.NamespaceNodeLease}})
+	w.Now = w.Now.Add(time.Minute)
+	renewed := metav1.NewMicroTime(w.Now)
+	w.Create(&coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: "n1", Namespace: corev1.NamespaceNodeLease},
+		Spec: coordinationv1.LeaseSpec{RenewTime: &renewed}})
+	w.want(corev1.ConditionTrue)
+	if at := w.loop.Next(); !at.Equal(w.Now.Add(40 * time.Second)) {
 		t.Fatalf("looked at again at %v, now is %v", at, w.Now)
 	}
 	w.Now = w.loop.Next()
