@@ -28,5 +28,9 @@
 //     or is "vx-holt": Sweep and Teardown know what is theirs without a record.
 //   - Every operation may be repeated, also after a crash in its middle.
 //
+// Inside, each concern has a type of its own: leases (which pod has which address, on the disk), links, routes,
+// overlay and filter change one kind of thing each through node, the descriptors of the namespace; peering decides
+// how other nodes are reached. Network holds them side by side, and its mutex guards them all: none locks itself.
+//
 // Nothing external is executed. All methods of Network may be called concurrently.
 package network

@@ -8,6 +8,7 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
@@ -19,17 +20,23 @@ const (
 	offsetDestination = 16
 )
 
-func (n *Network) filter() (*nftables.Conn, *nftables.Table, error) {
-	c, err := nftables.New(nftables.WithNetNSFd(int(n.ns)))
+// filter is the node's nftables table.
+type filter struct {
+	ns                                netns.NsHandle
+	podCIDR, clusterCIDR, serviceCIDR netip.Prefix
+}
+
+func (f *filter) open() (*nftables.Conn, *nftables.Table, error) {
+	c, err := nftables.New(nftables.WithNetNSFd(int(f.ns)))
 	if err != nil {
 		return nil, nil, fmt.Errorf("open nftables: %w", err)
 	}
 	return c, &nftables.Table{Family: nftables.TableFamilyINet, Name: tableName}, nil
 }
 
-// installFilter replaces our table in one transaction, so that no packet sees it half made.
-func (n *Network) installFilter() error {
-	c, table, err := n.filter()
+// install replaces our table in one transaction, so that no packet sees it half made.
+func (f *filter) install() error {
+	c, table, err := f.open()
 	if err != nil {
 		return err
 	}
@@ -46,15 +53,15 @@ func (n *Network) installFilter() error {
 		Name: "postrouting", Table: table, Type: nftables.ChainTypeNAT,
 		Hooknum: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityNATSource,
 	})
-	c.AddRule(&nftables.Rule{Table: table, Chain: postrouting, Exprs: n.masquerade()})
+	c.AddRule(&nftables.Rule{Table: table, Chain: postrouting, Exprs: f.masquerade()})
 	if err := c.Flush(); err != nil {
 		return fmt.Errorf("install the nftables table %s: %w", tableName, err)
 	}
 	return nil
 }
 
-func (n *Network) removeFilter() error {
-	c, table, err := n.filter()
+func (f *filter) remove() error {
+	c, table, err := f.open()
 	if err != nil {
 		return err
 	}
@@ -89,11 +96,11 @@ func markTransparent() []expr.Any {
 }
 
 // masquerade gives the node's address to pods that talk to what is neither pod nor service.
-func (n *Network) masquerade() []expr.Any {
+func (f *filter) masquerade() []expr.Any {
 	rule := onlyIPv4()
-	rule = append(rule, matchPrefix(offsetSource, n.cfg.PodCIDR, expr.CmpOpEq)...)
-	rule = append(rule, matchPrefix(offsetDestination, n.cfg.ClusterCIDR, expr.CmpOpNeq)...)
-	rule = append(rule, matchPrefix(offsetDestination, n.cfg.ServiceCIDR, expr.CmpOpNeq)...)
+	rule = append(rule, matchPrefix(offsetSource, f.podCIDR, expr.CmpOpEq)...)
+	rule = append(rule, matchPrefix(offsetDestination, f.clusterCIDR, expr.CmpOpNeq)...)
+	rule = append(rule, matchPrefix(offsetDestination, f.serviceCIDR, expr.CmpOpNeq)...)
 	return append(rule, &expr.Masq{})
 }
 

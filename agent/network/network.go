@@ -5,15 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"os"
 	"runtime"
 	"sync"
-
-	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
-	"golang.org/x/sys/unix"
 )
 
 const (
@@ -83,19 +78,21 @@ func within(outer, inner netip.Prefix) bool {
 
 // Network is a node's part of the pod network. Make it with Setup.
 type Network struct {
-	cfg Config
-	log *slog.Logger
-	ns  netns.NsHandle  // the node's namespace; the descriptor is owned
-	nl  *netlink.Handle // bound to ns
+	node *node
 
-	mu     sync.Mutex // one change of the kernel's state at a time
-	leases *leases    // guarded by mu
+	mu      sync.Mutex // one change of the kernel's state at a time; guards what follows
+	leases  *leases
+	links   *links
+	routes  *routes
+	overlay *overlay
+	peering *peering
+	filter  *filter
 }
 
 // Setup prepares the network namespace of the calling thread: forwarding, the service range, the way back
 // for transparent sockets, masquerading of pods that talk to the world. It may be repeated, and running pods
 // do not notice. The caller owns the result and ends it with Close, which leaves all of it in place.
-func Setup(ctx context.Context, cfg Config, log *slog.Logger) (*Network, error) {
+func Setup(ctx context.Context, cfg Config, _ *slog.Logger) (*Network, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -110,18 +107,14 @@ func Setup(ctx context.Context, cfg Config, log *slog.Logger) (*Network, error) 
 		return nil, err
 	}
 
+	// What is opened and what is prepared must be the same namespace.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	ns, err := netns.Get()
+	node, err := openNode(cfg.NodeIP)
 	if err != nil {
-		return nil, fmt.Errorf("network: open the namespace: %w", err)
+		return nil, err
 	}
-	nl, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-	if err != nil {
-		_ = ns.Close()
-		return nil, fmt.Errorf("network: open netlink: %w", err)
-	}
-	n := &Network{cfg: cfg, log: log, ns: ns, nl: nl, leases: leases}
+	n := newNetwork(cfg, node, leases)
 	if err := n.setup(); err != nil {
 		n.Close()
 		return nil, fmt.Errorf("network: set up: %w", err)
@@ -129,51 +122,40 @@ func Setup(ctx context.Context, cfg Config, log *slog.Logger) (*Network, error) 
 	return n, nil
 }
 
-// setup runs on a thread that is in n.ns.
-func (n *Network) setup() error {
-	if _, err := n.uplink(); err != nil {
-		return err
+func newNetwork(cfg Config, node *node, leases *leases) *Network {
+	routes := &routes{node: node, podCIDR: cfg.PodCIDR, serviceCIDR: cfg.ServiceCIDR}
+	overlay := &overlay{node: node, use: cfg.Overlay, podCIDR: cfg.PodCIDR}
+	return &Network{
+		node:    node,
+		leases:  leases,
+		links:   &links{node: node, overlay: overlay},
+		routes:  routes,
+		overlay: overlay,
+		peering: &peering{cfg: cfg, node: node, routes: routes, overlay: overlay},
+		filter:  &filter{ns: node.ns, podCIDR: cfg.PodCIDR, clusterCIDR: cfg.ClusterCIDR, serviceCIDR: cfg.ServiceCIDR},
 	}
-	// /proc/sys/net shows the namespace of the thread that opens it.
-	if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0o644); err != nil {
-		return fmt.Errorf("turn on forwarding: %w", err)
-	}
-	lo, err := n.nl.LinkByName("lo")
-	if err != nil {
-		return fmt.Errorf("find the loopback: %w", err)
-	}
-	if err := n.nl.LinkSetUp(lo); err != nil {
-		return fmt.Errorf("raise the loopback: %w", err)
-	}
-	if err := n.installRoutes(lo.Attrs().Index); err != nil {
-		return err
-	}
-	if err := n.installRule(); err != nil {
-		return err
-	}
-	return n.installFilter()
 }
 
-// uplink is the link that carries the node's address.
-func (n *Network) uplink() (netlink.Link, error) {
-	addrs, err := settled(func() ([]netlink.Addr, error) { return n.nl.AddrList(nil, netlink.FAMILY_V4) })
+// setup runs on a thread that is in the node's namespace.
+func (n *Network) setup() error {
+	lo, err := n.node.prepare()
 	if err != nil {
-		return nil, fmt.Errorf("list addresses: %w", err)
+		return err
 	}
-	for _, a := range addrs {
-		if ip, ok := netip.AddrFromSlice(a.IP.To4()); ok && ip == n.cfg.NodeIP {
-			return n.nl.LinkByIndex(a.LinkIndex)
-		}
+	if err := n.routes.install(lo); err != nil {
+		return err
 	}
-	return nil, fmt.Errorf("no link of this machine has the node's address %s: set the node's address to one that it has", n.cfg.NodeIP)
+	if err := n.routes.installRule(); err != nil {
+		return err
+	}
+	return n.filter.install()
 }
 
 // Close gives back descriptors and changes nothing in the kernel: pods keep their network.
 func (n *Network) Close() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.nl.Close()
-	_ = n.ns.Close()
+	n.node.close()
 }
 
 // Teardown removes all that this package made: pod links, the overlay, routes, rules, the nftables table and
@@ -181,42 +163,11 @@ func (n *Network) Close() {
 func (n *Network) Teardown() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	links := n.removePodLinks(nil)
-	overlay := n.removeOverlay()
-	err := errors.Join(links, overlay, n.removeRoutes(nil), n.removeRule(), n.removeFilter())
+	err := errors.Join(
+		n.links.removeAllBut(nil), n.overlay.remove(),
+		n.routes.removeAllBut(nil), n.routes.removeRule(), n.filter.remove())
 	if err != nil {
 		return fmt.Errorf("network: tear down: %w", err)
 	}
 	return n.leases.destroy()
-}
-
-// settled repeats a dump that the kernel says was disturbed by a change; each is complete or an error.
-func settled[T any](dump func() ([]T, error)) ([]T, error) {
-	const tries = 16
-	for i := 1; ; i++ {
-		out, err := dump()
-		if err == nil || i == tries || !errors.Is(err, netlink.ErrDumpInterrupted) {
-			return out, err
-		}
-	}
-}
-
-func ipnet(p netip.Prefix) *net.IPNet {
-	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
-}
-
-func host(a netip.Addr) *net.IPNet { return ipnet(netip.PrefixFrom(a, a.BitLen())) }
-
-// ignore makes an error of the wanted state ("it is gone already") none.
-func ignore(err error, wanted ...error) error {
-	for _, w := range wanted {
-		if errors.Is(err, w) {
-			return nil
-		}
-	}
-	var missing netlink.LinkNotFoundError
-	if errors.As(err, &missing) {
-		return nil
-	}
-	return err
 }

@@ -20,6 +20,12 @@
 //   - Nothing is deleted below a folder while something is still mounted there: it could be the machine's.
 //   - A host's process is born inside its namespace and cgroups; no moment exists in which it runs elsewhere.
 //
+// # Inside
+//
+// A Sandbox holds side by side what it consists of: the record (sandbox.json, as planned), the lan (bridge, cables,
+// masquerading), the admin kubeconfig, and a host for each of the record's, which acts on its folder, cgroup, cable
+// and process. The handle takes the locks; these types take none. A watch waits until started hosts serve.
+//
 // # Concurrency
 //
 // All functions and methods may be called from any goroutine and from any number of processes. Up and Down hold the

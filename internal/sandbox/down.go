@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -39,7 +38,7 @@ func (s *Sandbox) Down(ctx context.Context) error {
 	if _, err := down(ctx, s.dir); err != nil {
 		return err
 	}
-	s.reapers.Wait()
+	s.joinAll()
 	return nil
 }
 
@@ -122,8 +121,8 @@ func (s *Sandbox) tearDown(ctx context.Context) error {
 			return fmt.Errorf("removing sandbox %s: %w; try again: holt down --name %s", s.rec.Name, err, s.rec.Name)
 		}
 	}
-	s.reapers.Wait()
-	if err := s.removeKubeconfig(); err != nil {
+	s.joinAll()
+	if err := s.admin.withdraw(); err != nil {
 		return err
 	}
 	return removeFiles(s.dir)
@@ -131,8 +130,8 @@ func (s *Sandbox) tearDown(ctx context.Context) error {
 
 func (s *Sandbox) removeFromKernel(ctx context.Context) error {
 	var group errgroup.Group
-	for _, h := range s.rec.Hosts {
-		group.Go(func() error { return s.powerOff(ctx, h) })
+	for _, h := range s.hosts {
+		group.Go(func() error { return h.powerOff(ctx) })
 	}
 	if err := group.Wait(); err != nil {
 		return err
@@ -142,7 +141,7 @@ func (s *Sandbox) removeFromKernel(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
-	if err := s.rec.unsetForwarding(); err != nil {
+	if err := s.lan.unsetForwarding(); err != nil {
 		return err
 	}
 	if err := s.groups.remove(ctx, filepath.Join(cgroupTop, s.rec.Name)); err != nil {
@@ -150,32 +149,7 @@ func (s *Sandbox) removeFromKernel(ctx context.Context) error {
 	}
 	s.groups.removeTop()
 	// The claim goes last.
-	return s.rec.removeBridge(s.dir)
-}
-
-// removeKubeconfig removes the second copy if it is still what Up wrote, or the beginning that a killed Up wrote.
-func (s *Sandbox) removeKubeconfig() error {
-	if s.rec.Kubeconfig == "" {
-		return nil
-	}
-	own, err := os.ReadFile(s.Kubeconfig())
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	theirs, err := os.ReadFile(s.rec.Kubeconfig)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if !bytes.HasPrefix(own, theirs) {
-		return nil
-	}
-	return os.Remove(s.rec.Kubeconfig)
+	return s.lan.removeBridge()
 }
 
 // removeFiles removes the sandbox's folder, its record last, and the folders above that are empty then.

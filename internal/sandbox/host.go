@@ -6,212 +6,153 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
-// Errors of the verbs on a host.
-var (
-	ErrNotRunning = errors.New("its holt process does not run")
-	ErrRunning    = errors.New("its holt process runs already")
-	ErrPaused     = errors.New("the host is paused; resume it first")
-)
+// host is one host of a handle's sandbox, and acts on it. It takes no lock of the sandbox: who calls a method that
+// changes the host holds the host's lock, or the sandbox's exclusively.
+type host struct {
+	hostRecord
+	paths  paths
+	cgroup string // relative to the root of every hierarchy
+	env    []string
+	groups cgroups
+	lan    lan
 
-// verbTimeout bounds what a verb waits for, unless its caller's context ends sooner.
-const verbTimeout = 30 * time.Second
-
-// onHost runs f with the host's lock held.
-func (s *Sandbox) onHost(ctx context.Context, name string, f func(context.Context, hostRecord) error) error {
-	if err := requireRoot(); err != nil {
-		return err
-	}
-	h, err := s.rec.host(name)
-	if err != nil {
-		return err
-	}
-	unlockSandbox, err := lockFolder(ctx, s.dir, unix.LOCK_SH)
-	if errors.Is(err, os.ErrNotExist) {
-		return notFound(s.rec.Name)
-	}
-	if err != nil {
-		return err
-	}
-	defer unlockSandbox()
-	unlockHost, err := lockFolder(ctx, hostPaths(s.dir, name).dir, unix.LOCK_EX)
-	if errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("sandbox %s was never completed: remove it with: holt down --name %s", s.rec.Name, s.rec.Name)
-	}
-	if err != nil {
-		return err
-	}
-	defer unlockHost()
-	ctx, cancel := context.WithTimeout(ctx, verbTimeout)
-	defer cancel()
-	return f(ctx, h)
+	mu      sync.Mutex
+	child   *child // guarded by mu; the last that this handle started
+	reapers sync.WaitGroup
 }
 
-// Kill is a power cut: every process of the host ends at one instant, in silence, and what lives in memory is gone:
-// mounts, the network namespace, cgroups and the run folder. The data and log folders stay.
-func (s *Sandbox) Kill(ctx context.Context, host string) error {
-	return s.onHost(ctx, host, s.powerOff)
+func (h *host) inspect() (Host, error) {
+	pid, err := h.mainPID()
+	if err != nil {
+		return Host{}, err
+	}
+	out := Host{Name: h.Name, Role: h.Role, Address: h.Address.String(), PID: pid, NetNS: h.NetNS, State: StateRunning}
+	switch {
+	case pid == 0:
+		out.State = StateStopped
+	case h.groups.frozen(h.cgroup):
+		out.State = StatePaused
+	case h.isCut():
+		out.State = StateCut
+	}
+	return out, nil
 }
 
-// powerOff needs the lock of the host or of the sandbox. It can be repeated.
-func (s *Sandbox) powerOff(ctx context.Context, h hostRecord) error {
-	// First the cable: the kernel says goodbye (FIN, RST) on behalf of a killed process, a host without power does not.
-	if err := setCut(h, true); err != nil {
-		return err
-	}
-	group := s.rec.cgroup(h)
-	if err := s.groups.kill(ctx, group); err != nil {
-		return err
-	}
-	if c := s.childOf(h.Name); c != nil {
-		select {
-		case <-c.done:
-		case <-ctx.Done():
-			return ctx.Err()
+// boot makes what is missing of all that a host's process needs.
+func (h *host) boot(ctx context.Context) error {
+	for _, dir := range []string{h.paths.data, h.paths.log, h.paths.run} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
 		}
 	}
-	p := hostPaths(s.dir, h.Name)
-	if err := unmountBelow(p.dir); err != nil {
+	if err := h.lan.connect(h.hostRecord); err != nil {
 		return err
 	}
-	if err := s.rec.disconnect(h); err != nil {
+	if err := awaitLink(ctx, h.Link); err != nil {
 		return err
 	}
-	if err := s.groups.remove(ctx, group); err != nil {
+	if h.isCut() {
+		if err := setCut(h.Link, true); err != nil {
+			return err
+		}
+	}
+	return h.groups.make(filepath.Join(h.cgroup, mainCgroup))
+}
+
+// start boots the host where it is not, and runs its holt process, which must not run.
+func (h *host) start(ctx context.Context) error {
+	if h.groups.frozen(h.cgroup) {
+		return fmt.Errorf("%s: %w", h.Name, ErrPaused)
+	}
+	pid, err := h.mainPID()
+	if err != nil {
 		return err
 	}
-	if err := removeTree(p.run); err != nil {
+	if pid != 0 {
+		return fmt.Errorf("%s: %w (pid %d)", h.Name, ErrRunning, pid)
+	}
+	if err := h.boot(ctx); err != nil {
 		return err
 	}
-	if err := os.Mkdir(p.run, 0o700); err != nil && !errors.Is(err, os.ErrNotExist) {
+	return h.spawn()
+}
+
+func (h *host) endMain(ctx context.Context, signal unix.Signal) error {
+	if h.groups.frozen(h.cgroup) {
+		return fmt.Errorf("%s: %w", h.Name, ErrPaused)
+	}
+	return h.signalMain(ctx, signal)
+}
+
+// powerOff is Kill; Down begins with it. It can be repeated.
+func (h *host) powerOff(ctx context.Context) error {
+	// First the cable: the kernel says goodbye (FIN, RST) on behalf of a killed process, a host without power does not.
+	if err := setCut(h.Link, true); err != nil {
+		return err
+	}
+	if err := h.groups.kill(ctx, h.cgroup); err != nil {
+		return err
+	}
+	if err := h.reaped(ctx); err != nil {
+		return err
+	}
+	if err := unmountBelow(h.paths.dir); err != nil {
+		return err
+	}
+	if err := h.lan.disconnect(h.hostRecord); err != nil {
+		return err
+	}
+	if err := h.groups.remove(ctx, h.cgroup); err != nil {
+		return err
+	}
+	if err := removeTree(h.paths.run); err != nil {
+		return err
+	}
+	if err := os.Mkdir(h.paths.run, 0o700); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	return nil
 }
 
-// KillProcess sends SIGKILL to the host's holt process alone, as kill -9 does; pods keep running.
-func (s *Sandbox) KillProcess(ctx context.Context, host string) error {
-	return s.onHost(ctx, host, func(ctx context.Context, h hostRecord) error {
-		return s.endMain(ctx, h, unix.SIGKILL)
-	})
-}
-
-// Stop asks the host's holt process to end (SIGTERM), and waits until it has, at most 30 seconds; pods keep running.
-func (s *Sandbox) Stop(ctx context.Context, host string) error {
-	return s.onHost(ctx, host, func(ctx context.Context, h hostRecord) error {
-		err := s.endMain(ctx, h, unix.SIGTERM)
-		if errors.Is(err, context.DeadlineExceeded) {
-			return fmt.Errorf("%s did not end after SIGTERM; end it with: holt host kill --process %s --name %s: %w",
-				host, host, s.rec.Name, err)
-		}
-		return err
-	})
-}
-
-func (s *Sandbox) endMain(ctx context.Context, h hostRecord, signal unix.Signal) error {
-	if s.groups.frozen(s.rec.cgroup(h)) {
-		return fmt.Errorf("%s: %w", h.Name, ErrPaused)
+func (h *host) pause(ctx context.Context) error {
+	err := h.groups.freeze(ctx, h.cgroup)
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%s: %w", h.Name, ErrNotRunning)
 	}
-	return s.signalMain(ctx, h, signal)
-}
-
-// Start runs the host's holt process again, after Stop or KillProcess beside the pods that still run, after Kill on
-// a freshly booted host. It returns once the process runs, not once it serves.
-func (s *Sandbox) Start(ctx context.Context, host string) error {
-	return s.onHost(ctx, host, func(ctx context.Context, h hostRecord) error {
-		if s.groups.frozen(s.rec.cgroup(h)) {
-			return fmt.Errorf("%s: %w", h.Name, ErrPaused)
-		}
-		pid, err := s.mainPID(h)
-		if err != nil {
-			return err
-		}
-		if pid != 0 {
-			return fmt.Errorf("%s: %w (pid %d)", h.Name, ErrRunning, pid)
-		}
-		if err := s.boot(ctx, h); err != nil {
-			return err
-		}
-		return s.spawn(h)
-	})
-}
-
-// boot makes what is missing of all that a host's process needs.
-func (s *Sandbox) boot(ctx context.Context, h hostRecord) error {
-	p := hostPaths(s.dir, h.Name)
-	for _, dir := range []string{p.data, p.log, p.run} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return err
-		}
+	if err != nil {
+		// Half frozen is no state that anybody asked for.
+		return errors.Join(err, h.groups.thaw(h.cgroup, false))
 	}
-	if err := s.rec.connect(h); err != nil {
+	return nil
+}
+
+func (h *host) resume() error { return h.groups.thaw(h.cgroup, false) }
+
+func (h *host) cut() error {
+	if err := os.WriteFile(h.paths.cutMark, nil, 0o600); err != nil {
 		return err
 	}
-	if err := awaitLink(ctx, h); err != nil {
-		return err
-	}
-	if isCut(s.dir, h.Name) {
-		if err := setCut(h, true); err != nil {
-			return err
-		}
-	}
-	return s.groups.make(filepath.Join(s.rec.cgroup(h), mainCgroup))
+	return setCut(h.Link, true)
 }
 
-// Pause freezes every process of the host, pods too, until Resume. Packets still reach its kernel, which answers
-// pings and accepts connections, as on a host that starves.
-func (s *Sandbox) Pause(ctx context.Context, host string) error {
-	return s.onHost(ctx, host, func(ctx context.Context, h hostRecord) error {
-		group := s.rec.cgroup(h)
-		err := s.groups.freeze(ctx, group)
-		if errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("%s: %w", h.Name, ErrNotRunning)
-		}
-		if err != nil {
-			// Half frozen is no state that anybody asked for.
-			return errors.Join(err, s.groups.thaw(group, false))
-		}
+func (h *host) heal() error {
+	if err := setCut(h.Link, false); err != nil {
+		return err
+	}
+	err := os.Remove(h.paths.cutMark)
+	if errors.Is(err, os.ErrNotExist) {
 		return nil
-	})
-}
-
-// Resume undoes Pause; a host that is not paused stays as it is.
-func (s *Sandbox) Resume(ctx context.Context, host string) error {
-	return s.onHost(ctx, host, func(_ context.Context, h hostRecord) error {
-		return s.groups.thaw(s.rec.cgroup(h), false)
-	})
-}
-
-// Cut drops all packets to and from the host, in silence: connections hang. It holds over Kill and Start, until Heal.
-func (s *Sandbox) Cut(ctx context.Context, host string) error {
-	return s.onHost(ctx, host, func(_ context.Context, h hostRecord) error {
-		if err := os.WriteFile(hostPaths(s.dir, host).cutMark, nil, 0o600); err != nil {
-			return err
-		}
-		return setCut(h, true)
-	})
-}
-
-// Heal undoes Cut; a host that is not cut stays as it is.
-func (s *Sandbox) Heal(ctx context.Context, host string) error {
-	return s.onHost(ctx, host, func(_ context.Context, h hostRecord) error {
-		if err := setCut(h, false); err != nil {
-			return err
-		}
-		err := os.Remove(hostPaths(s.dir, host).cutMark)
-		if errors.Is(err, os.ErrNotExist) {
-			return nil
-		}
-		return err
-	})
+	}
+	return err
 }
 
 // isCut reads the mark that outlives the host's cable.
-func isCut(dir, host string) bool {
-	_, err := os.Stat(hostPaths(dir, host).cutMark)
+func (h *host) isCut() bool {
+	_, err := os.Stat(h.paths.cutMark)
 	return err == nil
 }

@@ -22,7 +22,7 @@ const (
 
 // setForwarding lets the sandbox's hosts reach what the machine reaches, under the machine's address. The machine's
 // own forwarding rules stay as they are; one that drops by default keeps the hosts in. The machine's lock must be held.
-func (r *record) setForwarding() error {
+func (l lan) setForwarding() error {
 	conn, err := nftables.New()
 	if err != nil {
 		return fmt.Errorf("opening nftables: %w", err)
@@ -35,12 +35,12 @@ func (r *record) setForwarding() error {
 	if err != nil {
 		return err
 	}
-	table := conn.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: tablePrefix + r.Name})
+	table := conn.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: tablePrefix + l.sandbox})
 	chain := conn.AddChain(&nftables.Chain{
 		Name: "postrouting", Table: table, Type: nftables.ChainTypeNAT,
 		Hooknum: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityNATSource,
 	})
-	conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: masquerade(r.Subnet)})
+	conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: masquerade(l.subnet)})
 	if !on || len(marked) > 0 {
 		conn.AddChain(&nftables.Chain{Name: forwardMark, Table: table})
 	}
@@ -54,7 +54,7 @@ func (r *record) setForwarding() error {
 }
 
 // unsetForwarding undoes setForwarding, also half of one. The machine's lock must be held.
-func (r *record) unsetForwarding() error {
+func (l lan) unsetForwarding() error {
 	conn, err := nftables.New()
 	if err != nil {
 		return fmt.Errorf("opening nftables: %w", err)
@@ -63,7 +63,7 @@ func (r *record) unsetForwarding() error {
 	if err != nil {
 		return err
 	}
-	name := tablePrefix + r.Name
+	name := tablePrefix + l.sandbox
 	tables, err := conn.ListTablesOfFamily(nftables.TableFamilyIPv4)
 	if err != nil {
 		return fmt.Errorf("listing nftables tables: %w", err)

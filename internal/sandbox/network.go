@@ -17,7 +17,6 @@ import (
 )
 
 const (
-	netnsFolder = "/run/netns"
 	// uplink is the name of every host's end of its cable.
 	uplink = "eth0"
 	// claimPrefix begins the alias of a sandbox's bridge; the sandbox's folder follows.
@@ -36,6 +35,15 @@ const bridgePattern = "holtbr%d"
 
 func bridgeName(index int) string { return fmt.Sprintf(bridgePattern, index) }
 
+// lan is the network between a sandbox's hosts, and from them to the machine.
+type lan struct {
+	sandbox string
+	dir     string // the sandbox's folder, which the bridge's alias claims
+	bridge  string
+	subnet  netip.Prefix
+	gateway netip.Addr // the machine's address in it
+}
+
 // claimedElsewhere returns the folder of another sandbox of this name whose bridge is there, or "".
 func claimedElsewhere(dir string) (string, error) {
 	links, err := netlink.LinkList()
@@ -52,56 +60,56 @@ func claimedElsewhere(dir string) (string, error) {
 }
 
 // makeBridge makes the virtual switch, with the machine's own address in the sandbox's subnet.
-func (r *record) makeBridge(dir string) error {
+func (l lan) makeBridge() error {
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name = r.Bridge
+	attrs.Name = l.bridge
 	// Without an address of its own a bridge takes the lowest of its ports', and changes it as hosts come and go.
-	attrs.HardwareAddr = hardwareAddr(r.Gateway)
+	attrs.HardwareAddr = hardwareAddr(l.gateway)
 	bridge := &netlink.Bridge{LinkAttrs: attrs}
 	if err := netlink.LinkAdd(bridge); err != nil {
-		return fmt.Errorf("making the bridge %s: %w", r.Bridge, err)
+		return fmt.Errorf("making the bridge %s: %w", l.bridge, err)
 	}
-	if err := netlink.LinkSetAlias(bridge, claimPrefix+dir); err != nil {
-		return fmt.Errorf("marking the bridge %s: %w", r.Bridge, err)
+	if err := netlink.LinkSetAlias(bridge, claimPrefix+l.dir); err != nil {
+		return fmt.Errorf("marking the bridge %s: %w", l.bridge, err)
 	}
-	if err := netlink.AddrAdd(bridge, ipv4(r.Gateway, r.Subnet.Bits())); err != nil {
-		return fmt.Errorf("giving %s its address: %w", r.Bridge, err)
+	if err := netlink.AddrAdd(bridge, ipv4(l.gateway, l.subnet.Bits())); err != nil {
+		return fmt.Errorf("giving %s its address: %w", l.bridge, err)
 	}
 	if err := netlink.LinkSetUp(bridge); err != nil {
-		return fmt.Errorf("setting %s up: %w", r.Bridge, err)
+		return fmt.Errorf("setting %s up: %w", l.bridge, err)
 	}
 	return nil
 }
 
 // removeBridge leaves a bridge of this name alone that bears another's claim. No alias at all means that Up was
 // killed between two of its calls: the index was this sandbox's.
-func (r *record) removeBridge(dir string) error {
-	link, err := netlink.LinkByName(r.Bridge)
+func (l lan) removeBridge() error {
+	link, err := netlink.LinkByName(l.bridge)
 	if isNoLink(err) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("finding the bridge %s: %w", r.Bridge, err)
+		return fmt.Errorf("finding the bridge %s: %w", l.bridge, err)
 	}
-	if alias := link.Attrs().Alias; alias != "" && alias != claimPrefix+dir {
+	if alias := link.Attrs().Alias; alias != "" && alias != claimPrefix+l.dir {
 		return nil
 	}
 	if err := netlink.LinkDel(link); err != nil && !isNoLink(err) {
-		return fmt.Errorf("removing the bridge %s: %w", r.Bridge, err)
+		return fmt.Errorf("removing the bridge %s: %w", l.bridge, err)
 	}
 	return nil
 }
 
 // connect makes what is missing of a host's namespace, its cable to the bridge, address and route.
-func (r *record) connect(h hostRecord) error {
+func (l lan) connect(h hostRecord) error {
 	if err := makeNetNS(h.NetNS); err != nil {
 		return fmt.Errorf("making the network namespace %s: %w", h.NetNS, err)
 	}
 	err := inNetNS(h.NetNS, func(ns netns.NsHandle, inside *netlink.Handle) error {
-		if err := r.plugIn(h, ns, inside); err != nil {
+		if err := l.plugIn(h, ns, inside); err != nil {
 			return err
 		}
-		return r.configureUplink(h, inside)
+		return l.configureUplink(h, inside)
 	})
 	if err != nil {
 		return fmt.Errorf("connecting %s: %w", h.Name, err)
@@ -109,10 +117,10 @@ func (r *record) connect(h hostRecord) error {
 	return nil
 }
 
-func (r *record) plugIn(h hostRecord, ns netns.NsHandle, inside *netlink.Handle) error {
-	bridge, err := netlink.LinkByName(r.Bridge)
+func (l lan) plugIn(h hostRecord, ns netns.NsHandle, inside *netlink.Handle) error {
+	bridge, err := netlink.LinkByName(l.bridge)
 	if err != nil {
-		return fmt.Errorf("the bridge %s: %w", r.Bridge, err)
+		return fmt.Errorf("the bridge %s: %w", l.bridge, err)
 	}
 	if _, err := inside.LinkByName(uplink); isNoLink(err) {
 		attrs := netlink.NewLinkAttrs()
@@ -135,12 +143,12 @@ func (r *record) plugIn(h hostRecord, ns netns.NsHandle, inside *netlink.Handle)
 		return fmt.Errorf("the link %s: %w", h.Link, err)
 	}
 	if err := netlink.LinkSetMaster(outside, bridge); err != nil {
-		return fmt.Errorf("plugging %s into %s: %w", h.Link, r.Bridge, err)
+		return fmt.Errorf("plugging %s into %s: %w", h.Link, l.bridge, err)
 	}
 	return netlink.LinkSetUp(outside)
 }
 
-func (r *record) configureUplink(h hostRecord, inside *netlink.Handle) error {
+func (l lan) configureUplink(h hostRecord, inside *netlink.Handle) error {
 	for _, name := range []string{"lo", uplink} {
 		link, err := inside.LinkByName(name)
 		if err != nil {
@@ -152,10 +160,10 @@ func (r *record) configureUplink(h hostRecord, inside *netlink.Handle) error {
 		if name != uplink {
 			continue
 		}
-		if err := inside.AddrReplace(link, ipv4(h.Address, r.Subnet.Bits())); err != nil {
+		if err := inside.AddrReplace(link, ipv4(h.Address, l.subnet.Bits())); err != nil {
 			return fmt.Errorf("setting the address: %w", err)
 		}
-		route := &netlink.Route{LinkIndex: link.Attrs().Index, Gw: r.Gateway.AsSlice()}
+		route := &netlink.Route{LinkIndex: link.Attrs().Index, Gw: l.gateway.AsSlice()}
 		if err := inside.RouteReplace(route); err != nil {
 			return fmt.Errorf("setting the default route: %w", err)
 		}
@@ -165,7 +173,7 @@ func (r *record) configureUplink(h hostRecord, inside *netlink.Handle) error {
 
 // disconnect removes the host's namespace with all in it. The cable goes first, by name and at once: the kernel
 // takes a namespace apart only later, and a new cable of the same name would find the old one in its place.
-func (r *record) disconnect(h hostRecord) error {
+func (l lan) disconnect(h hostRecord) error {
 	err := inNetNS(h.NetNS, func(_ netns.NsHandle, inside *netlink.Handle) error {
 		link, err := inside.LinkByName(uplink)
 		if isNoLink(err) {
@@ -184,8 +192,8 @@ func (r *record) disconnect(h hostRecord) error {
 
 // setCut makes the switch drop all of a host's packets, or none. A host whose cable is not there, or not plugged in
 // because an Up or Start was killed, is cut as it is.
-func setCut(h hostRecord, cut bool) error {
-	link, err := netlink.LinkByName(h.Link)
+func setCut(cable string, cut bool) error {
+	link, err := netlink.LinkByName(cable)
 	if isNoLink(err) {
 		return nil
 	}
@@ -208,84 +216,22 @@ func setCut(h hostRecord, cut bool) error {
 	req.AddData(port)
 	// A link that is down passes nothing as it is.
 	if _, err := req.Execute(unix.NETLINK_ROUTE, 0); err != nil && !errors.Is(err, unix.ENETDOWN) {
-		return fmt.Errorf("setting the switch's port %s: %w", h.Link, err)
+		return fmt.Errorf("setting the switch's port %s: %w", cable, err)
 	}
 	return nil
 }
 
 // awaitLink returns when a host's cable carries packets. The kernel sees a moment late that both ends are up, and
 // enables the switch's port then, also one that was disabled in between.
-func awaitLink(ctx context.Context, h hostRecord) error {
+func awaitLink(ctx context.Context, cable string) error {
 	err := poll(ctx, func() (bool, error) {
-		link, err := netlink.LinkByName(h.Link)
+		link, err := netlink.LinkByName(cable)
 		return err == nil && link.Attrs().OperState == netlink.OperUp, err
 	})
 	if err != nil {
-		return fmt.Errorf("waiting for the link %s: %w", h.Link, err)
+		return fmt.Errorf("waiting for the link %s: %w", cable, err)
 	}
 	return nil
-}
-
-// inNetNS calls f with a namespace's handle and a netlink handle inside it; f runs outside. The error wraps
-// os.ErrNotExist if there is no such namespace.
-func inNetNS(name string, f func(netns.NsHandle, *netlink.Handle) error) error {
-	if !isNetNS(filepath.Join(netnsFolder, name)) {
-		return fmt.Errorf("network namespace %s: %w", name, os.ErrNotExist)
-	}
-	ns, err := netns.GetFromName(name)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = ns.Close() }()
-	inside, err := netlink.NewHandleAt(ns)
-	if err != nil {
-		return err
-	}
-	defer inside.Close()
-	return f(ns, inside)
-}
-
-// makeNetNS names a new, empty namespace in the way that ip-netns(8) documents; one that is there stays.
-func makeNetNS(name string) error {
-	file := filepath.Join(netnsFolder, name)
-	if isNetNS(file) {
-		return nil
-	}
-	if err := os.MkdirAll(netnsFolder, 0o755); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDONLY, 0o444)
-	if err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return onDisposableThread(func() error {
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			return err
-		}
-		return unix.Mount("/proc/thread-self/ns/net", file, "", unix.MS_BIND, "")
-	})
-}
-
-func removeNetNS(name string) error {
-	file := filepath.Join(netnsFolder, name)
-	for isNetNS(file) {
-		if err := unix.Unmount(file, unix.MNT_DETACH); err != nil {
-			return fmt.Errorf("unmounting the network namespace %s: %w", name, err)
-		}
-	}
-	if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	return nil
-}
-
-// isNetNS tells a mounted namespace from the plain file that it is mounted on.
-func isNetNS(file string) bool {
-	var st unix.Statfs_t
-	return unix.Statfs(file, &st) == nil && st.Type == unix.NSFS_MAGIC
 }
 
 func isNoLink(err error) bool {

@@ -16,26 +16,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// child is a host's process that this process started.
+// child is a host's process that this handle started.
 type child struct {
 	done chan struct{} // closed after the process was reaped
 	err  error         // how it ended; read only after done
 }
 
 // spawn starts a host's process inside its namespace and cgroups, detached from this process's terminal and session.
-func (s *Sandbox) spawn(h hostRecord) error {
-	p := hostPaths(s.dir, h.Name)
-	log, err := os.OpenFile(p.logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+func (h *host) spawn() error {
+	log, err := os.OpenFile(h.paths.logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = log.Close() }()
 	cmd := exec.Command(h.Command[0], h.Command[1:]...)
 	cmd.Dir = "/"
-	cmd.Env = append(os.Environ(), s.rec.Env...)
+	cmd.Env = append(os.Environ(), h.env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	err = onDisposableThread(func() error {
-		birthplace, err := s.groups.enter(filepath.Join(s.rec.cgroup(h), mainCgroup))
+		birthplace, err := h.groups.enter(filepath.Join(h.cgroup, mainCgroup))
 		if birthplace != nil {
 			defer func() { _ = birthplace.Close() }()
 		}
@@ -61,27 +60,59 @@ func (s *Sandbox) spawn(h hostRecord) error {
 		return fmt.Errorf("starting %s: %w", h.Name, err)
 	}
 	c := &child{done: make(chan struct{})}
-	s.mu.Lock()
-	s.children[h.Name] = c
-	s.mu.Unlock()
-	s.reapers.Go(func() {
+	h.mu.Lock()
+	h.child = c
+	h.mu.Unlock()
+	h.reapers.Go(func() {
 		c.err = cmd.Wait()
 		close(c.done)
 	})
 	return nil
 }
 
-// childOf returns the process that this process started last for a host, or nil.
-func (s *Sandbox) childOf(host string) *child {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.children[host]
+// lastChild returns the process that this handle started last for the host, or nil.
+func (h *host) lastChild() *child {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.child
+}
+
+// reaped returns once the last process that this handle started for the host was reaped.
+func (h *host) reaped(ctx context.Context) error {
+	c := h.lastChild()
+	if c == nil {
+		return nil
+	}
+	select {
+	case <-c.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// ended returns an error if this handle started the host's process and it has ended.
+func (h *host) ended() error {
+	c := h.lastChild()
+	if c == nil {
+		return nil
+	}
+	select {
+	case <-c.done:
+		reason := "exit status 0"
+		if c.err != nil {
+			reason = c.err.Error()
+		}
+		return h.blame(fmt.Errorf("its process ended: %s", reason))
+	default:
+		return nil
+	}
 }
 
 // mainPID finds a host's holt process, or 0. A child of it has the same command line until it calls exec, so the
 // oldest is taken.
-func (s *Sandbox) mainPID(h hostRecord) (int, error) {
-	pids, err := s.groups.pids(filepath.Join(s.rec.cgroup(h), mainCgroup))
+func (h *host) mainPID() (int, error) {
+	pids, err := h.groups.pids(filepath.Join(h.cgroup, mainCgroup))
 	if err != nil {
 		return 0, err
 	}
@@ -124,8 +155,8 @@ func startTime(pid int) (uint64, error) {
 }
 
 // signalMain sends a signal to a host's holt process and waits until it has ended.
-func (s *Sandbox) signalMain(ctx context.Context, h hostRecord, signal unix.Signal) error {
-	pid, err := s.mainPID(h)
+func (h *host) signalMain(ctx context.Context, signal unix.Signal) error {
+	pid, err := h.mainPID()
 	if err != nil {
 		return err
 	}

@@ -136,23 +136,18 @@ func (r *record) servers() []netip.Addr {
 func (r *record) serverURLs() []string {
 	var out []string
 	for _, a := range r.servers() {
-		out = append(out, "https://"+a.String()+":6443")
+		out = append(out, serverURL(a))
 	}
 	return out
 }
 
+func serverURL(a netip.Addr) string { return "https://" + a.String() + ":6443" }
+
 // cgroup is the host's cgroup, relative to the root of every hierarchy.
 func (r *record) cgroup(h hostRecord) string { return filepath.Join(cgroupTop, r.Name, h.Name) }
 
-func (r *record) host(name string) (hostRecord, error) {
-	var names []string
-	for _, h := range r.Hosts {
-		if h.Name == name {
-			return h, nil
-		}
-		names = append(names, h.Name)
-	}
-	return hostRecord{}, fmt.Errorf("%w: %q; sandbox %s has %s", ErrUnknownHost, name, r.Name, strings.Join(names, ", "))
+func (r *record) lan(dir string) lan {
+	return lan{sandbox: r.Name, dir: dir, bridge: r.Bridge, subnet: r.Subnet, gateway: r.Gateway}
 }
 
 // Files of a sandbox's folder.

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -17,13 +16,14 @@ import (
 // Sandbox is a handle on a sandbox. Any number may exist for one sandbox, in any number of processes.
 type Sandbox struct {
 	dir    string
-	rec    *record
 	groups cgroups
 	log    *slog.Logger
 
-	mu       sync.Mutex
-	children map[string]*child // guarded by mu; by host; the last that this handle started
-	reapers  sync.WaitGroup
+	// What follows is set by adopt, and not changed after that.
+	rec   *record // nil until Up has planned what the sandbox consists of
+	lan   lan
+	admin kubeconfig
+	hosts []*host // in the record's order
 }
 
 // States of a host.
@@ -85,7 +85,29 @@ func newSandbox(dir string, rec *record, log *slog.Logger) (*Sandbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Sandbox{dir: dir, rec: rec, groups: groups, log: log, children: map[string]*child{}}, nil
+	s := &Sandbox{dir: dir, groups: groups, log: log}
+	if rec != nil {
+		s.adopt(rec)
+	}
+	return s, nil
+}
+
+// adopt makes the record's hosts be the sandbox's.
+func (s *Sandbox) adopt(rec *record) {
+	s.rec, s.lan = rec, rec.lan(s.dir)
+	s.admin = kubeconfig{file: s.Kubeconfig(), copy: rec.Kubeconfig, servers: rec.servers()}
+	for _, h := range rec.Hosts {
+		s.hosts = append(s.hosts, &host{
+			hostRecord: h, paths: hostPaths(s.dir, h.Name), cgroup: rec.cgroup(h), env: rec.Env, groups: s.groups, lan: s.lan,
+		})
+	}
+}
+
+// joinAll waits until all processes that this handle started were reaped.
+func (s *Sandbox) joinAll() {
+	for _, h := range s.hosts {
+		h.reapers.Wait()
+	}
 }
 
 // List returns the names of all sandboxes, sorted, including those that an interrupted Up left behind.
@@ -129,7 +151,8 @@ func (s *Sandbox) Name() string { return s.rec.Name }
 // Dir is the sandbox's folder; a host's data, log and run folders are in hosts/HOST below it.
 func (s *Sandbox) Dir() string { return s.dir }
 
-// Kubeconfig is the path of the administrator's kubeconfig; it names the first server.
+// Kubeconfig is the path of the administrator's kubeconfig: its current context is the first server's, and each server
+// has a context of its name.
 func (s *Sandbox) Kubeconfig() string { return filepath.Join(s.dir, kubeconfigFile) }
 
 // LogFile is the path of what a host's holt process prints, over all its starts.
@@ -139,15 +162,15 @@ func (s *Sandbox) LogFile(host string) string { return hostPaths(s.dir, host).lo
 func (s *Sandbox) Hosts(ctx context.Context) ([]Host, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	cluster, err := s.cluster()
+	cluster, err := s.admin.cluster()
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
-	hosts := make([]Host, len(s.rec.Hosts))
+	hosts := make([]Host, len(s.hosts))
 	var group errgroup.Group
-	for i, h := range s.rec.Hosts {
+	for i, h := range s.hosts {
 		group.Go(func() (err error) {
-			if hosts[i], err = s.inspect(h); err != nil {
+			if hosts[i], err = h.inspect(); err != nil {
 				return err
 			}
 			if cluster != nil && h.Role == RoleServer && hosts[i].State == StateRunning {
@@ -158,30 +181,4 @@ func (s *Sandbox) Hosts(ctx context.Context) ([]Host, error) {
 		})
 	}
 	return hosts, group.Wait()
-}
-
-func (s *Sandbox) inspect(h hostRecord) (Host, error) {
-	pid, err := s.mainPID(h)
-	if err != nil {
-		return Host{}, err
-	}
-	out := Host{Name: h.Name, Role: h.Role, Address: h.Address.String(), PID: pid, NetNS: h.NetNS, State: StateRunning}
-	switch {
-	case pid == 0:
-		out.State = StateStopped
-	case s.groups.frozen(s.rec.cgroup(h)):
-		out.State = StatePaused
-	case isCut(s.dir, h.Name):
-		out.State = StateCut
-	}
-	return out, nil
-}
-
-// cluster returns an error that wraps os.ErrNotExist until the first server has written its kubeconfig.
-func (s *Sandbox) cluster() (Cluster, error) {
-	data, err := os.ReadFile(s.Kubeconfig())
-	if err != nil {
-		return nil, err
-	}
-	return newCluster(data, s.rec.servers())
 }

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -85,28 +83,29 @@ func (s *Sandbox) bringUp(ctx context.Context, o Options) error {
 		return err
 	}
 	var booting errgroup.Group
-	for _, h := range s.rec.Hosts {
-		booting.Go(func() error { return s.boot(ctx, h) })
+	for _, h := range s.hosts {
+		booting.Go(func() error { return h.boot(ctx) })
 	}
 	if err := booting.Wait(); err != nil {
 		return err
 	}
-	if err := s.startFirst(ctx); err != nil {
+	w := &watch{hosts: s.hosts, log: s.log}
+	if err := s.startFirst(ctx, w); err != nil {
 		return err
 	}
-	for _, h := range s.rec.Hosts[1:] {
-		if err := s.spawn(h); err != nil {
+	for _, h := range s.hosts[1:] {
+		if err := h.spawn(); err != nil {
 			return err
 		}
 	}
-	cluster, err := s.cluster()
+	cluster, err := s.admin.cluster()
 	if err != nil {
 		return err
 	}
-	if err := s.awaitReady(ctx, cluster); err != nil {
+	if err := w.awaitReady(ctx, cluster); err != nil {
 		return err
 	}
-	return s.copyKubeconfig()
+	return s.admin.publish()
 }
 
 // claim takes a subnet and makes what is the sandbox's but no host's, with the machine's lock held.
@@ -137,12 +136,12 @@ func (s *Sandbox) claim(ctx context.Context, o Options) error {
 	if err := rec.write(s.dir); err != nil {
 		return fmt.Errorf("writing the sandbox's record: %w", err)
 	}
-	s.rec = &rec
+	s.adopt(&rec)
 	s.log.Info("making the sandbox", "name", rec.Name, "subnet", rec.Subnet, "folder", s.dir)
-	if err := rec.makeBridge(s.dir); err != nil {
+	if err := s.lan.makeBridge(); err != nil {
 		return err
 	}
-	if err := rec.setForwarding(); err != nil {
+	if err := s.lan.setForwarding(); err != nil {
 		return err
 	}
 	return s.groups.make(filepath.Join(cgroupTop, rec.Name))
@@ -150,191 +149,41 @@ func (s *Sandbox) claim(ctx context.Context, o Options) error {
 
 // startFirst starts the server that makes the cluster, and copies what the others need from it to the sandbox's
 // folder, so that they do not depend on the first host's disk.
-func (s *Sandbox) startFirst(ctx context.Context) error {
-	first := s.rec.Hosts[0]
-	if err := s.spawn(first); err != nil {
+func (s *Sandbox) startFirst(ctx context.Context, w *watch) error {
+	first := s.hosts[0]
+	if err := first.spawn(); err != nil {
 		return err
 	}
-	data := hostPaths(s.dir, first.Name).data
+	adminConfig := filepath.Join(first.paths.data, "admin.kubeconfig")
 	copies := []struct{ from, to string }{
-		{filepath.Join(data, "admin.kubeconfig"), s.Kubeconfig()},
-		{filepath.Join(data, "server-token"), filepath.Join(s.dir, serverTokenFile)},
-		{filepath.Join(data, "agent-token"), filepath.Join(s.dir, agentTokenFile)},
+		{filepath.Join(first.paths.data, "server-token"), filepath.Join(s.dir, serverTokenFile)},
+		{filepath.Join(first.paths.data, "agent-token"), filepath.Join(s.dir, agentTokenFile)},
 	}
-	return s.await(ctx, func() (host, waitsFor string, err error) {
-		kubeconfig, err := os.ReadFile(copies[0].from)
+	return w.await(ctx, func() (blamed *host, waitsFor string, err error) {
+		config, err := os.ReadFile(adminConfig)
 		if err != nil {
-			return first.Name, err.Error(), nil
+			return first, err.Error(), nil
 		}
-		cluster, err := newCluster(kubeconfig, s.rec.servers())
+		cluster, err := newCluster(config, s.rec.servers())
 		if err != nil {
-			return first.Name, err.Error(), nil // perhaps written in part
+			return first, err.Error(), nil // perhaps written in part
 		}
 		if _, reason := serves(ctx, cluster, first.Address); reason != "" {
-			return first.Name, reason, nil
+			return first, reason, nil
 		}
 		for _, c := range copies {
 			content, err := os.ReadFile(c.from)
 			if err != nil {
-				return first.Name, err.Error(), nil
+				return first, err.Error(), nil
 			}
 			if err := writeFileAtomic(c.to, content); err != nil {
-				return "", "", err
+				return nil, "", err
 			}
+		}
+		if err := s.admin.adopt(config, s.rec.Hosts); err != nil {
+			return nil, "", err
 		}
 		s.log.Info("the first server serves", "host", first.Name, "address", first.Address)
-		return "", "", nil
+		return nil, "", nil
 	})
-}
-
-// awaitReady returns when every server serves, one leads, and every agent's Node is Ready.
-func (s *Sandbox) awaitReady(ctx context.Context, cluster Cluster) error {
-	return s.await(ctx, func() (host, waitsFor string, err error) {
-		leaders := 0
-		for _, h := range s.rec.Hosts {
-			if h.Role != RoleServer {
-				continue
-			}
-			leads, reason := serves(ctx, cluster, h.Address)
-			if reason != "" {
-				return h.Name, reason, nil
-			}
-			if leads {
-				leaders++
-			}
-		}
-		if leaders != 1 {
-			return s.rec.Hosts[0].Name, fmt.Sprintf("%d servers say that they lead", leaders), nil
-		}
-		ready, err := cluster.ReadyNodes(ctx)
-		if err != nil {
-			return s.rec.Hosts[0].Name, "its nodes cannot be listed: " + err.Error(), nil
-		}
-		for _, h := range s.rec.Hosts {
-			if h.Role != RoleAgent || ready[h.Name] {
-				continue
-			}
-			if _, registered := ready[h.Name]; !registered {
-				return h.Name, "it has not registered its Node", nil
-			}
-			return h.Name, "its Node is not Ready", nil
-		}
-		return "", "", nil
-	})
-}
-
-// serves tells whether a server leads, or why it does not serve. One request must not use up the time of all.
-func serves(ctx context.Context, cluster Cluster, server netip.Addr) (leads bool, reason string) {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	leads, err := cluster.Status(ctx, server)
-	if err != nil {
-		return false, "it does not serve: " + err.Error()
-	}
-	return leads, ""
-}
-
-// await calls step until it names no host that is waited for. It fails at once if a started process ends, and blames
-// the host that was waited for last if ctx ends.
-func (s *Sandbox) await(ctx context.Context, step func() (host, waitsFor string, err error)) error {
-	var host, waitsFor string
-	err := poll(ctx, func() (bool, error) {
-		for _, h := range s.rec.Hosts {
-			if err := s.ended(h.Name); err != nil {
-				return false, err
-			}
-		}
-		blamed, reason, err := step()
-		if err != nil || blamed == "" {
-			return err == nil, err
-		}
-		// What a request says as the time runs out is that the time ran out; the reason before says more.
-		if ctx.Err() == nil {
-			if host != blamed {
-				s.log.Info("waiting", "host", blamed, "reason", reason)
-			}
-			host, waitsFor = blamed, reason
-		}
-		return false, nil
-	})
-	if err != nil && ctx.Err() != nil && host != "" {
-		err = &StartError{Host: host, Err: fmt.Errorf("%s: %w", waitsFor, err)}
-	}
-	var start *StartError
-	if errors.As(err, &start) {
-		start.LogTail = tail(s.LogFile(start.Host))
-	}
-	return err
-}
-
-// ended returns an error if the host's process was started and has ended.
-func (s *Sandbox) ended(host string) error {
-	c := s.childOf(host)
-	if c == nil {
-		return nil
-	}
-	select {
-	case <-c.done:
-		reason := "exit status 0"
-		if c.err != nil {
-			reason = c.err.Error()
-		}
-		return &StartError{Host: host, Err: fmt.Errorf("its process ended: %s", reason)}
-	default:
-		return nil
-	}
-}
-
-// copyKubeconfig never overwrites: the file can be the user's collection of clusters.
-func (s *Sandbox) copyKubeconfig() error {
-	if s.rec.Kubeconfig == "" {
-		return nil
-	}
-	content, err := os.ReadFile(s.Kubeconfig())
-	if err != nil {
-		return err
-	}
-	f, err := os.OpenFile(s.rec.Kubeconfig, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("writing the kubeconfig: %w", err)
-	}
-	_, err = f.Write(content)
-	return errors.Join(err, f.Close())
-}
-
-// StartError says which host kept a sandbox from becoming ready, and why.
-type StartError struct {
-	Host string
-	Err  error
-	// LogTail is the end of what the host's process printed.
-	LogTail string
-}
-
-func (e *StartError) Error() string {
-	tail := "it printed nothing"
-	if e.LogTail != "" {
-		tail = "the end of its log:\n    " + strings.ReplaceAll(e.LogTail, "\n", "\n    ")
-	}
-	return fmt.Sprintf("%s: %v; %s", e.Host, e.Err, tail)
-}
-
-func (e *StartError) Unwrap() error { return e.Err }
-
-// tail returns a file's last lines, or as much of them as fits a screen.
-func tail(file string) string {
-	const maxBytes, maxLines = 4096, 20
-	f, err := os.Open(file)
-	if err != nil {
-		return ""
-	}
-	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
-	if err != nil {
-		return ""
-	}
-	from := max(0, info.Size()-maxBytes)
-	buf := make([]byte, info.Size()-from)
-	n, _ := f.ReadAt(buf, from)
-	lines := strings.Split(strings.TrimSpace(string(buf[:n])), "\n")
-	return strings.Join(lines[max(0, len(lines)-maxLines):], "\n")
 }

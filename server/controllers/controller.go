@@ -49,8 +49,10 @@ type Change struct {
 	Object fsm.Value
 	// Resource is the object's key in the store, for example "pods".
 	Resource string
-	// Force deletes without a grace period and whatever the finalizers.
+	// Force deletes without a grace period. Finalizers hold the object all the same.
 	Force bool
+	// IfDone, for Record, notes the Event only if the change before this one was carried out.
+	IfDone bool
 	// Event, for Record, describes what happened to Object.
 	Event Event
 }
@@ -70,7 +72,9 @@ const (
 	Bind
 	// Delete begins the object's deletion, or ends it if nothing holds it.
 	Delete
-	// Record notes an Event about Object.
+	// Finalize replaces the finalizers in a namespace's specification.
+	Finalize
+	// Record notes an Event about Object. It never fails: a lost Event is no reason to plan again.
 	Record
 )
 
@@ -99,6 +103,15 @@ func (p *Plan) ForceDelete(resource string, obj fsm.Value) {
 	p.Changes = append(p.Changes, Change{Verb: Delete, Resource: resource, Object: obj, Force: true})
 }
 
+// Finalize adds a change of the finalizers in a namespace's specification.
+func (p *Plan) Finalize(namespace fsm.Value) { p.add(Finalize, "namespaces", namespace) }
+
+// Report adds an event about obj that is noted only if the change that was added before it is carried out.
+func (p *Plan) Report(resource string, obj fsm.Value, eventType, reason, message string) {
+	p.Record(resource, obj, eventType, reason, message)
+	p.Changes[len(p.Changes)-1].IfDone = true
+}
+
 // Record adds an event about obj.
 func (p *Plan) Record(resource string, obj fsm.Value, eventType, reason, message string) {
 	p.Changes = append(p.Changes, Change{Verb: Record, Resource: resource, Object: obj,
@@ -110,6 +123,15 @@ func (p *Plan) At(t time.Time) {
 	if p.Again.IsZero() || t.Before(p.Again) {
 		p.Again = t
 	}
+}
+
+// again is when the key must be planned again at the earliest: a time that has passed already is no reason to plan
+// without a pause.
+func (p *Plan) again(now time.Time) time.Time {
+	if soon := now.Add(minBackoff); !p.Again.IsZero() && p.Again.Before(soon) && !p.Again.After(now) {
+		return soon
+	}
+	return p.Again
 }
 
 func (p *Plan) add(v Verb, resource string, obj fsm.Value) {

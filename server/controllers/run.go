@@ -4,15 +4,19 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/holt-project/holt/fsm"
 )
 
-// The pause before a key is tried again after a failed write grows from the first to the second.
 const (
+	// The pause before a key is tried again after a failed write grows from the first to the second.
 	minBackoff = 50 * time.Millisecond
 	maxBackoff = 30 * time.Second
+	// conflictsAtOnce is how many conflicts in a row are answered with a new plan at once. A plan that conflicts
+	// with every view contradicts itself, and must not keep the leader busy.
+	conflictsAtOnce = 5
 )
 
 // Writer carries out changes, each for itself, in order. It returns one error for each change.
@@ -31,16 +35,17 @@ func Run(ctx context.Context, c Controller, store *fsm.Store, w Writer, log *slo
 	}
 }
 
-// loop is the state of one running controller.
+// loop is the state of one running controller. One goroutine uses it.
 type loop struct {
 	Controller
 	store  *fsm.Store
 	writer Writer
 	log    *slog.Logger
 
-	watches  map[string]*fsm.Watch
-	due      map[fsm.Key]time.Time // dirty keys, and from when on they may be planned
-	failures map[fsm.Key]int
+	watches  map[string]*fsm.Watch // nil where the state was replaced during a sweep
+	dirty    map[fsm.Key]bool      // to be planned now
+	timers   timers                // to be planned later
+	failures map[fsm.Key]int       // in a row
 	seen     uint64
 	woken    <-chan struct{}
 }
@@ -48,7 +53,7 @@ type loop struct {
 // sweep marks everything as dirty and watches from there on.
 func (l *loop) sweep() {
 	v := l.store.View()
-	l.watches, l.due, l.failures = map[string]*fsm.Watch{}, map[fsm.Key]time.Time{}, map[fsm.Key]int{}
+	l.watches, l.dirty, l.timers, l.failures = map[string]*fsm.Watch{}, map[fsm.Key]bool{}, timers{}, map[fsm.Key]int{}
 	l.listen()
 	for resource := range l.Watches {
 		w, err := l.store.Watch(resource, "", v.Revision())
@@ -76,7 +81,7 @@ func (l *loop) markAll(v fsm.View) {
 
 func (l *loop) mark(keys []fsm.Key) {
 	for _, k := range keys {
-		l.due[k] = time.Time{}
+		l.dirty[k] = true
 	}
 }
 
@@ -116,78 +121,91 @@ func (l *loop) poll(resource string) ([]fsm.Event, error) {
 // step plans all keys that are due on one view and writes the changes in one batch.
 func (l *loop) step(ctx context.Context) {
 	v, now := l.store.View(), time.Now()
+	l.mark(l.timers.due(now))
+	planned := l.dirty
+	l.dirty = map[fsm.Key]bool{}
 	var changes []Change
 	var keys []fsm.Key // of changes
-	for k, at := range l.due {
-		if at.After(now) {
-			continue
-		}
-		delete(l.due, k)
+	for k := range planned {
 		p := l.Plan(v, k, now)
-		if !p.Again.IsZero() {
-			l.due[k] = p.Again
-		}
+		l.timers.set(k, p.again(now))
 		for _, ch := range p.Changes {
 			changes, keys = append(changes, ch), append(keys, k)
 		}
-		if len(p.Changes) == 0 {
-			delete(l.failures, k)
+	}
+	failed := map[fsm.Key]error{}
+	if len(changes) > 0 {
+		for i, err := range l.writer.Write(ctx, l.Name, changes) {
+			failed[keys[i]] = graver(failed[keys[i]], err)
 		}
 	}
-	if len(changes) == 0 {
-		return
-	}
-	for i, err := range l.writer.Write(ctx, l.Name, changes) {
-		if err != nil && ctx.Err() == nil {
-			l.retry(keys[i], err, now)
+	for k := range planned {
+		if ctx.Err() == nil {
+			l.settle(k, failed[k], now)
 		}
 	}
 }
 
-// retry plans a key again: at once after a conflict, since the view was older than the object, later otherwise.
-func (l *loop) retry(k fsm.Key, err error, now time.Time) {
-	if errors.Is(err, fsm.ErrConflict) || errors.Is(err, fsm.ErrNotFound) {
-		l.due[k] = time.Time{}
+// settle counts what became of a key's changes. After a failure the key is planned again: at once if the view was
+// older than an object, later otherwise.
+func (l *loop) settle(k fsm.Key, err error, now time.Time) {
+	if err == nil {
+		delete(l.failures, k)
 		return
 	}
 	l.failures[k]++
-	pause := min(minBackoff<<min(l.failures[k], 10), maxBackoff)
+	n := l.failures[k]
+	if outdated(err) && n <= conflictsAtOnce {
+		l.dirty[k] = true
+		return
+	}
+	pause := min(minBackoff<<min(n, 10), maxBackoff)
 	l.log.Warn("a change failed; it is tried again", "key", k.String(), "in", pause, "error", err)
-	l.due[k] = now.Add(pause)
+	if at, any := l.timers.at[k]; !any || now.Add(pause).Before(at) {
+		l.timers.set(k, now.Add(pause))
+	}
+}
+
+// graver returns the error that decides how a key is tried again.
+func graver(a, b error) error {
+	if a == nil || (outdated(a) && b != nil) {
+		return b
+	}
+	return a
+}
+
+// outdated reports whether a change failed because its plan was made from an old view.
+func outdated(err error) bool {
+	return errors.Is(err, fsm.ErrConflict) || errors.Is(err, fsm.ErrNotFound) || errors.Is(err, fsm.ErrExists)
 }
 
 // wait returns when something may be due.
 func (l *loop) wait(ctx context.Context) {
+	if len(l.dirty) > 0 {
+		return
+	}
+	var listener sync.WaitGroup
+	defer listener.Wait() // after cancel, which ends it
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if at, any := l.next(); any {
-		ctx, cancel = context.WithDeadline(ctx, at)
-		defer cancel()
-	}
 	if l.woken != nil {
-		stop := make(chan struct{})
-		defer close(stop)
-		go func() { // ends with wait: stop is closed on return
+		listener.Go(func() {
 			select {
 			case <-l.woken:
 				cancel()
-			case <-stop:
+			case <-ctx.Done():
 			}
-		}()
+		})
+	}
+	until := ctx
+	if at, any := l.timers.next(); any {
+		var stop context.CancelFunc
+		until, stop = context.WithDeadline(ctx, at)
+		defer stop()
 	}
 	resources := make([]string, 0, len(l.Watches))
 	for r := range l.Watches {
 		resources = append(resources, r)
 	}
-	_ = l.store.WaitChange(ctx, l.seen, resources...) // whatever ended it, the caller looks at everything
-}
-
-func (l *loop) next() (time.Time, bool) {
-	var first time.Time
-	for _, at := range l.due {
-		if first.IsZero() || at.Before(first) {
-			first = at
-		}
-	}
-	return first, len(l.due) > 0
+	_ = l.store.WaitChange(until, l.seen, resources...) // whatever ended it, the caller looks at everything
 }

@@ -47,12 +47,27 @@ func plan(v fsm.View, key fsm.Key, now, since time.Time, members Members) contro
 		keepTaints(&p, node, now)
 		return p
 	}
-	if graceEnds := later(since, node.CreationTimestamp.Time).Add(joinGrace); !members.Seen(node.Name) && now.Before(graceEnds) {
+	if graceEnds := graceOf(node, since, members.Seen(node.Name)); now.Before(graceEnds) {
 		p.At(graceEnds)
+		keepTaints(&p, node, now)
 		return p
 	}
 	markLost(&p, node, now)
 	return p
+}
+
+// graceOf returns until when a node that gossip misses is believed to live. A node that gossip has never seen may still
+// be on its way. One that has just said that it is ready has reached a server: without patience the two would
+// contradict each other as fast as they can write.
+func graceOf(node *corev1.Node, since time.Time, seen bool) time.Time {
+	var from time.Time
+	if !seen {
+		from = later(since, node.CreationTimestamp.Time)
+	}
+	if c := readyCondition(node); c != nil && c.Status == corev1.ConditionTrue {
+		from = later(from, c.LastTransitionTime.Time)
+	}
+	return from.Add(joinGrace)
 }
 
 func later(a, b time.Time) time.Time {
@@ -73,7 +88,7 @@ func markLost(p *controllers.Plan, node *corev1.Node, now time.Time) {
 	at := metav1.NewTime(now.Truncate(time.Second))
 	setUnknown(next, at)
 	p.UpdateStatus("nodes", next)
-	p.Record("nodes", node, corev1.EventTypeNormal, "NodeNotReady", "Node "+node.Name+" status is now: NodeNotReady")
+	p.Report("nodes", node, corev1.EventTypeNormal, "NodeNotReady", "Node "+node.Name+" status is now: NodeNotReady")
 }
 
 func setUnknown(node *corev1.Node, at metav1.Time) {
@@ -107,14 +122,19 @@ func keepTaints(p *controllers.Plan, node *corev1.Node, now time.Time) {
 	var taints []corev1.Taint
 	have := map[corev1.Taint]bool{}
 	want := wanted(node, status)
+	at := metav1.NewTime(now.Truncate(time.Second))
+	changed := false
 	for _, t := range node.Spec.Taints {
 		bare := corev1.Taint{Key: t.Key, Effect: t.Effect}
-		if !ours(t.Key) || want[bare] {
-			taints, have[bare] = append(taints, t), true
+		if ours(t.Key) && !want[bare] {
+			changed = true
+			continue
 		}
+		if t.Effect == corev1.TaintEffectNoExecute && t.TimeAdded == nil {
+			t.TimeAdded, changed = &at, true // a user's: tolerations count their seconds from here
+		}
+		taints, have[bare] = append(taints, t), true
 	}
-	changed := len(taints) != len(node.Spec.Taints)
-	at := metav1.NewTime(now.Truncate(time.Second))
 	for _, t := range order {
 		if want[t] && !have[t] {
 			t.TimeAdded = &at

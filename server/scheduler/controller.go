@@ -63,7 +63,7 @@ func plan(v fsm.View, _ fsm.Key, now time.Time) controllers.Plan {
 		bound := pod.DeepCopy()
 		bound.Spec.NodeName = best.node.Name
 		p.Bind(bound)
-		p.Record("pods", pod, corev1.EventTypeNormal, "Scheduled",
+		p.Report("pods", pod, corev1.EventTypeNormal, "Scheduled",
 			"Successfully assigned "+pod.Namespace+"/"+pod.Name+" to "+best.node.Name)
 	}
 	return p
@@ -108,5 +108,5 @@ func explain(p *controllers.Plan, pod *corev1.Pod, message string, now time.Time
 	}
 	c.Status, c.Reason, c.Message = corev1.ConditionFalse, corev1.PodReasonUnschedulable, message
 	p.UpdateStatus("pods", next)
-	p.Record("pods", pod, corev1.EventTypeWarning, "FailedScheduling", message)
+	p.Report("pods", pod, corev1.EventTypeWarning, "FailedScheduling", message)
 }

@@ -33,7 +33,8 @@ func (r reasons) message(nodes int) string {
 }
 
 // refuse returns why the pod does not fit on the node; empty if it does.
-func refuse(n *nodeInfo, pod *corev1.Pod, spread []constraint) string {
+func refuse(n *nodeInfo, d demand) string {
+	pod := d.pod
 	if n.node.DeletionTimestamp != nil || (n.node.Spec.Unschedulable && !toleratesUnschedulable(pod)) {
 		return "node(s) were unschedulable"
 	}
@@ -43,17 +44,22 @@ func refuse(n *nodeInfo, pod *corev1.Pod, spread []constraint) string {
 	if !selected(n.node, pod) {
 		return "node(s) didn't match Pod's node affinity/selector"
 	}
-	for _, p := range hostPorts(pod) {
+	for _, p := range d.ports {
 		if n.taken(p) {
 			return "node(s) didn't have free ports for the requested pod ports"
 		}
 	}
-	if r := n.insufficient(pod); r != "" {
+	if r := n.insufficient(d.want); r != "" {
 		return r
 	}
-	for _, c := range spread {
+	for _, c := range d.spread {
 		if r := c.refuse(n); r != "" {
 			return r
+		}
+	}
+	for _, k := range d.kin {
+		if k.refuses(n) {
+			return k.reason
 		}
 	}
 	return ""
@@ -88,11 +94,10 @@ func (n *nodeInfo) taken(p hostPort) bool {
 	return false
 }
 
-func (n *nodeInfo) insufficient(pod *corev1.Pod) string {
+func (n *nodeInfo) insufficient(want amounts) string {
 	if pods := n.node.Status.Allocatable.Pods(); int64(len(n.pods)) >= pods.Value() {
 		return "Too many pods"
 	}
-	want := requests(pod)
 	for _, name := range slices.Sorted(maps.Keys(want)) {
 		free := amount(name, n.node.Status.Allocatable[name]) - n.requested[name]
 		if want[name] > 0 && want[name] > free {

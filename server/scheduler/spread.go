@@ -52,9 +52,10 @@ func (s *snapshot) count(pod *corev1.Pod, key string, maxSkew int, hard bool, se
 	if sel.Matches(labels.Set(pod.Labels)) {
 		c.self = 1
 	}
+	counted := s.tally(pod.Namespace, sel)
 	for _, n := range s.nodes {
 		if domain, ok := n.node.Labels[key]; ok && selected(n.node, pod) {
-			c.counts[domain] += n.matching(pod.Namespace, sel)
+			c.counts[domain] += counted.on[n]
 		}
 	}
 	var counts []int

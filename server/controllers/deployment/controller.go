@@ -12,6 +12,7 @@ import (
 
 	"github.com/holt-project/holt/fsm"
 	"github.com/holt-project/holt/server/controllers"
+	"github.com/holt-project/holt/server/controllers/podutil"
 	"github.com/holt-project/holt/server/kinds"
 )
 
@@ -31,14 +32,15 @@ func New() controllers.Controller {
 				controllers.Selecting(resource, func(owner fsm.Value, set labels.Set) bool {
 					return controllers.SelectorMatches(owner.(*appsv1.Deployment).Spec.Selector, set)
 				})),
-			"pods": endedPod,
+			"pods": deploymentOf,
 		},
 		Plan: plan,
 	}
 }
 
-// endedPod makes the Deployment of a pod dirty: Recreate waits until the last old pod is gone.
-func endedPod(v fsm.View, o *fsm.Object) []fsm.Key {
+// deploymentOf makes the Deployment of a pod dirty: how far a rollout may go depends on which pods there are and which
+// of them are available.
+func deploymentOf(v fsm.View, o *fsm.Object) []fsm.Key {
 	var keys []fsm.Key
 	for _, rs := range controllers.ControllerOf("ReplicaSet", replicaSets)(v, o) {
 		if owner, ok := v.Get(rs); ok {
@@ -72,7 +74,11 @@ func plan(v fsm.View, key fsm.Key, now time.Time) controllers.Plan {
 	}
 	ref := *metav1.NewControllerRef(d, appsv1.SchemeGroupVersion.WithKind("Deployment"))
 	r := &rollout{Plan: &p, view: v, now: now, d: d}
-	for _, o := range controllers.Claim(v, &p, replicaSets, d, ref, sel) {
+	claimed := controllers.Claim(v, &p, replicaSets, d, ref, sel)
+	if len(p.Changes) > 0 {
+		return p // the next plan counts on what was adopted and released
+	}
+	for _, o := range claimed {
 		r.all = append(r.all, o.Value.(*appsv1.ReplicaSet))
 	}
 	r.split()
@@ -110,15 +116,38 @@ func (r *rollout) step(ref metav1.OwnerReference) {
 		r.createNew(ref)
 	case r.keepRevision():
 		// The annotations come first; the next plan goes on from there.
-	case r.wasScaled():
-		r.scaleProportionally()
 	case r.d.Spec.Strategy.Type == appsv1.RecreateDeploymentStrategyType:
 		r.recreate()
 		r.cleanUp()
+	case r.wasScaled():
+		r.scaleProportionally()
 	default:
 		r.roll()
 		r.cleanUp()
 	}
+}
+
+// available counts the pods of a ReplicaSet that are available and stay so when it has come to its present size: those
+// that are not go first. It looks at the pods, because the ReplicaSet's status may be older than they.
+func (r *rollout) available(rs *appsv1.ReplicaSet) int32 {
+	var n int32
+	for _, pod := range r.pods(rs) {
+		if podutil.Active(pod) && podutil.Available(pod, r.d.Spec.MinReadySeconds, r.now) {
+			n++
+		}
+	}
+	return min(n, *rs.Spec.Replicas)
+}
+
+// held counts the pods that a ReplicaSet has or is about to have, whichever is more.
+func (r *rollout) held(rs *appsv1.ReplicaSet) int32 {
+	var n int32
+	for _, pod := range r.pods(rs) {
+		if podutil.Active(pod) {
+			n++
+		}
+	}
+	return max(n, *rs.Spec.Replicas)
 }
 
 // pods returns the pods that a ReplicaSet controls, also those that terminate.

@@ -14,6 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/rand"
+
+	"github.com/holt-project/holt/fsm"
 )
 
 // The annotations and the label that Kubernetes' clients read.
@@ -70,11 +72,9 @@ func (r *rollout) createNew(ref metav1.OwnerReference) {
 	}
 	hash := templateHash(&r.d.Spec.Template, collisions)
 	name := r.d.Name + "-" + hash
-	for _, rs := range r.all {
-		if rs.Name == name { // another template with the same hash
-			r.countCollision(collisions)
-			return
-		}
+	if _, taken := r.view.Get(fsm.Key{Resource: replicaSets, Namespace: r.d.Namespace, Name: name}); taken {
+		r.countCollision(collisions) // another template with the same hash, or somebody else's ReplicaSet
+		return
 	}
 	template := *r.d.Spec.Template.DeepCopy()
 	template.Labels = with(template.Labels, hashLabel, hash)

@@ -61,11 +61,16 @@ func (r *rollout) newReplicas(has int32) int32 {
 	if r.d.Spec.Strategy.Type != appsv1.RollingUpdateDeploymentStrategyType {
 		return want
 	}
-	room := want + r.maxSurge() - specSum(r.all)
-	if room <= 0 {
-		return has
+	return max(has, min(has+r.room(), want))
+}
+
+// room is how many more pods there may be at present.
+func (r *rollout) room() int32 {
+	room := *r.d.Spec.Replicas + r.maxSurge()
+	for _, rs := range r.all {
+		room -= r.held(rs)
 	}
-	return min(has+room, want)
+	return max(0, room)
 }
 
 // roll takes one step of a rolling update: up with the new one as far as there is room, else down with the old ones
@@ -76,19 +81,17 @@ func (r *rollout) roll() {
 		r.scaleTo(r.new, target)
 		return
 	}
-	total := specSum(r.all)
-	oldTotal := specSum(r.old)
-	if oldTotal == 0 {
+	minAvailable := *r.d.Spec.Replicas - r.maxUnavailable()
+	spare := specSum(r.old) + r.available(r.new) - minAvailable
+	if specSum(r.old) == 0 || spare <= 0 {
 		return
 	}
-	minAvailable := *r.d.Spec.Replicas - r.maxUnavailable()
-	newUnavailable := has - r.new.Status.AvailableReplicas
-	spare := total - minAvailable - newUnavailable
-	if spare <= 0 {
-		return
+	available := int32(0)
+	for _, rs := range r.all {
+		available += r.available(rs)
 	}
 	spare -= r.dropUnhealthy(spare)
-	r.dropOld(min(spare, r.available()-minAvailable))
+	r.dropOld(min(spare, available-minAvailable))
 }
 
 func (r *rollout) target(has int32) int32 {
@@ -102,7 +105,7 @@ func (r *rollout) target(has int32) int32 {
 func (r *rollout) dropUnhealthy(limit int32) int32 {
 	var dropped int32
 	for _, rs := range r.old {
-		sick := *rs.Spec.Replicas - rs.Status.AvailableReplicas
+		sick := *rs.Spec.Replicas - r.available(rs)
 		if n := min(sick, limit-dropped); n > 0 {
 			r.scaleTo(rs, *rs.Spec.Replicas-n)
 			dropped += n
@@ -114,7 +117,7 @@ func (r *rollout) dropUnhealthy(limit int32) int32 {
 // dropOld takes away available old pods, at most limit, from the oldest ReplicaSets first.
 func (r *rollout) dropOld(limit int32) {
 	for _, rs := range r.old {
-		if n := min(rs.Status.AvailableReplicas, *rs.Spec.Replicas, limit); n > 0 && !r.planned(rs) {
+		if n := min(*rs.Spec.Replicas, limit); n > 0 && !r.planned(rs) {
 			r.scaleTo(rs, *rs.Spec.Replicas-n)
 			limit -= n
 		}
@@ -129,13 +132,6 @@ func (r *rollout) planned(rs *appsv1.ReplicaSet) bool {
 		}
 	}
 	return false
-}
-
-func (r *rollout) available() (n int32) {
-	for _, rs := range r.all {
-		n += rs.Status.AvailableReplicas
-	}
-	return n
 }
 
 // recreate brings the old ones to nothing and only then the new one up.
@@ -188,12 +184,13 @@ func (r *rollout) wasScaled() bool {
 // to their sizes, so that scaling amid a rollout neither stops nor hastens it.
 func (r *rollout) scaleProportionally() {
 	active := slices.DeleteFunc(slices.Clone(r.all), func(rs *appsv1.ReplicaSet) bool { return *rs.Spec.Replicas == 0 })
+	rolling := r.d.Spec.Strategy.Type == appsv1.RollingUpdateDeploymentStrategyType
 	switch {
-	case len(active) == 0 && r.new != nil && !r.d.Spec.Paused:
-		r.scaleTo(r.new, *r.d.Spec.Replicas)
+	case len(active) == 0 && len(r.all) > 0 && (rolling || r.oldIsGone()):
+		r.resize(cmp.Or(r.new, r.all[len(r.all)-1]), *r.d.Spec.Replicas)
 	case len(active) == 1:
-		r.scaleTo(active[0], *r.d.Spec.Replicas)
-	case len(active) > 1 && r.d.Spec.Strategy.Type == appsv1.RollingUpdateDeploymentStrategyType:
+		r.resize(active[0], *r.d.Spec.Replicas)
+	case len(active) > 1 && rolling:
 		r.spread(active)
 	}
 }
@@ -203,7 +200,7 @@ func (r *rollout) spread(active []*appsv1.ReplicaSet) {
 	if *r.d.Spec.Replicas > 0 {
 		allowed = *r.d.Spec.Replicas + r.maxSurge()
 	}
-	left := allowed - specSum(active)
+	left := min(allowed-specSum(active), r.room())
 	slices.SortStableFunc(active, func(a, b *appsv1.ReplicaSet) int { // largest first, then newest
 		return cmp.Or(cmp.Compare(*b.Spec.Replicas, *a.Spec.Replicas), b.CreationTimestamp.Compare(a.CreationTimestamp.Time))
 	})
@@ -214,7 +211,19 @@ func (r *rollout) spread(active []*appsv1.ReplicaSet) {
 	}
 	targets[0] = max(0, targets[0]+left) // what rounding left over
 	for i, rs := range active {
-		r.scaleTo(rs, targets[i])
+		r.resize(rs, targets[i])
+	}
+}
+
+// resize is scaleTo for a ReplicaSet that may have its size already. Planning the same again and again must come to
+// an end: a paused Deployment is planned through here each time.
+func (r *rollout) resize(rs *appsv1.ReplicaSet, n int32) {
+	n = min(n, *rs.Spec.Replicas+r.room())
+	sizes := map[string]string{}
+	r.setSizes(sizes)
+	if *rs.Spec.Replicas != n || rs.Annotations[desiredAnnotation] != sizes[desiredAnnotation] ||
+		rs.Annotations[maxAnnotation] != sizes[maxAnnotation] {
+		r.scaleTo(rs, n)
 	}
 }
 
@@ -249,6 +258,6 @@ func (r *rollout) scaleTo(rs *appsv1.ReplicaSet, n int32) {
 }
 
 func (r *rollout) recordScale(direction, name string, from, to int32) {
-	r.Record(resource, r.d, corev1.EventTypeNormal, "ScalingReplicaSet",
+	r.Report(resource, r.d, corev1.EventTypeNormal, "ScalingReplicaSet",
 		fmt.Sprintf("Scaled %s replica set %s from %d to %d", direction, name, from, to))
 }

@@ -98,8 +98,8 @@ func (r *rollout) setProgressing(s *appsv1.DeploymentStatus) {
 	case r.complete():
 		r.set(s, appsv1.DeploymentProgressing, corev1.ConditionTrue, reasonNewReady,
 			fmt.Sprintf("ReplicaSet %q has successfully progressed.", name))
-	case was.Reason == reasonNewReady && r.d.Status.ObservedGeneration == r.d.Generation:
-		// A pod was lost after the rollout was done: that is not a rollout, and has no deadline.
+	case was.Reason == reasonNewReady && s.Replicas == s.UpdatedReplicas && r.new != nil:
+		// A pod was lost, or others are wanted, after the rollout was done: that is no rollout, and has no deadline.
 	case progressed(&r.d.Status, s) || was.Reason == reasonNewReady:
 		r.set(s, appsv1.DeploymentProgressing, corev1.ConditionTrue, reasonUpdated,
 			fmt.Sprintf("ReplicaSet %q is progressing.", name))

@@ -65,7 +65,7 @@ func plan(v fsm.View, key fsm.Key, _ time.Time) controllers.Plan {
 		}
 	}
 	if stored, ok := v.Get(key); ok && stored.Value.GetDeletionTimestamp() == nil {
-		for _, want := range desired(v, stored.Value.(*corev1.Service)) {
+		for _, want := range desired(v, stored.Value.(*corev1.Service), present) {
 			apply(&p, present[want.Name], want)
 			delete(present, want.Name)
 		}

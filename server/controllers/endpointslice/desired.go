@@ -6,6 +6,7 @@ import (
 	"hash/fnv"
 	"maps"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -19,35 +20,94 @@ import (
 // maxEndpoints is how many endpoints one slice holds, as in Kubernetes.
 const maxEndpoints = 100
 
-// desired returns the slices that the Service should have, with stable names.
-func desired(v fsm.View, s *corev1.Service) []*discoveryv1.EndpointSlice {
+// group is the pods in which the Service's ports come to the same numbers.
+type group struct {
+	key   string // the ports' JSON
+	ports []discoveryv1.EndpointPort
+	eps   []discoveryv1.Endpoint
+}
+
+// desired returns the slices that the Service should have. An endpoint stays in the slice that it is in, so that a pod
+// that comes or goes changes one slice. A Service without endpoints has one empty slice, which says just that.
+func desired(v fsm.View, s *corev1.Service, present map[string]*discoveryv1.EndpointSlice) []*discoveryv1.EndpointSlice {
 	if len(s.Spec.Selector) == 0 || s.Spec.Type == corev1.ServiceTypeExternalName {
 		return nil
 	}
-	groups := map[string][]discoveryv1.Endpoint{} // by the ports' JSON
-	ports := map[string][]discoveryv1.EndpointPort{}
+	var out []*discoveryv1.EndpointSlice
+	for _, g := range groups(v, s) {
+		out = append(out, g.pack(s, present)...)
+	}
+	return out
+}
+
+func groups(v fsm.View, s *corev1.Service) []*group {
+	byKey := map[string]*group{}
 	for o := range v.List("pods", s.Namespace) {
 		pod := o.Value.(*corev1.Pod)
 		if !selects(s, pod.Labels) || pod.Status.PodIP == "" || podutil.Ended(pod) {
 			continue
 		}
-		resolved := resolve(s, pod)
-		data, err := json.Marshal(resolved)
+		ports := resolve(s, pod)
+		data, err := json.Marshal(ports)
 		if err != nil {
 			continue // numbers and names: cannot fail
 		}
-		ports[string(data)] = resolved
-		groups[string(data)] = append(groups[string(data)], endpoint(s, pod))
+		g, ok := byKey[string(data)]
+		if !ok {
+			g = &group{key: string(data), ports: ports}
+			byKey[g.key] = g
+		}
+		g.eps = append(g.eps, endpoint(s, pod))
+	}
+	if len(byKey) == 0 {
+		return []*group{{}}
+	}
+	return slices.SortedFunc(maps.Values(byKey), func(a, b *group) int { return strings.Compare(a.key, b.key) })
+}
+
+// pack puts the endpoints into slices: into those that hold them, then into the room that these have, then into new
+// ones.
+func (g *group) pack(s *corev1.Service, present map[string]*discoveryv1.EndpointSlice) []*discoveryv1.EndpointSlice {
+	left := map[string]discoveryv1.Endpoint{}
+	for _, e := range g.eps {
+		left[string(e.TargetRef.UID)] = e
 	}
 	var out []*discoveryv1.EndpointSlice
-	for _, key := range slices.Sorted(maps.Keys(groups)) {
-		n := 0
-		for chunk := range slices.Chunk(groups[key], maxEndpoints) {
-			out = append(out, slice(s, ports[key], key, n, chunk))
-			n++
+	for n := 0; len(out) <= len(g.eps)/maxEndpoints+len(present); n++ {
+		next := newSlice(s, g.ports, g.key, n)
+		if have := present[next.Name]; have != nil {
+			next.Endpoints = g.kept(have, left)
 		}
+		out = append(out, next)
+	}
+	rest := slices.DeleteFunc(slices.Clone(g.eps), func(e discoveryv1.Endpoint) bool {
+		_, waits := left[string(e.TargetRef.UID)]
+		return !waits
+	})
+	for _, slice := range out {
+		n := min(len(rest), maxEndpoints-len(slice.Endpoints))
+		slice.Endpoints, rest = append(slice.Endpoints, rest[:n]...), rest[n:]
+	}
+	out = slices.DeleteFunc(out, func(slice *discoveryv1.EndpointSlice) bool { return len(slice.Endpoints) == 0 })
+	if len(out) == 0 {
+		out = append(out, newSlice(s, nil, g.key, 0))
 	}
 	return out
+}
+
+// kept are the endpoints that a slice holds and goes on to hold, as they are now. They are taken out of left.
+func (g *group) kept(slice *discoveryv1.EndpointSlice, left map[string]discoveryv1.Endpoint) []discoveryv1.Endpoint {
+	var kept []discoveryv1.Endpoint
+	for _, e := range slice.Endpoints {
+		if e.TargetRef == nil {
+			continue
+		}
+		if now, ok := left[string(e.TargetRef.UID)]; ok {
+			kept = append(kept, now)
+			delete(left, string(e.TargetRef.UID))
+		}
+	}
+	return kept
 }
 
 // resolve turns the Service's ports into the numbers that they have in the pod.
@@ -71,7 +131,10 @@ func target(p corev1.ServicePort, pod *corev1.Pod) (int32, bool) {
 		}
 		return p.TargetPort.IntVal, true
 	}
-	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
+	sidecars := slices.DeleteFunc(slices.Clone(pod.Spec.InitContainers), func(c corev1.Container) bool {
+		return c.RestartPolicy == nil || *c.RestartPolicy != corev1.ContainerRestartPolicyAlways
+	})
+	for _, c := range slices.Concat(pod.Spec.Containers, sidecars) {
 		for _, cp := range c.Ports {
 			if cp.Name == p.TargetPort.StrVal && cp.Protocol == p.Protocol {
 				return cp.ContainerPort, true
@@ -98,7 +161,8 @@ func endpoint(s *corev1.Service, pod *corev1.Pod) discoveryv1.Endpoint {
 	return e
 }
 
-func slice(s *corev1.Service, ports []discoveryv1.EndpointPort, key string, n int, eps []discoveryv1.Endpoint) *discoveryv1.EndpointSlice {
+// newSlice makes the n-th slice of the group of key, without endpoints yet.
+func newSlice(s *corev1.Service, ports []discoveryv1.EndpointPort, key string, n int) *discoveryv1.EndpointSlice {
 	h := fnv.New32a()
 	fmt.Fprintf(h, "%s %s %d", s.UID, key, n)
 	l := maps.Clone(s.Labels)
@@ -115,7 +179,6 @@ func slice(s *corev1.Service, ports []discoveryv1.EndpointPort, key string, n in
 			Labels: l, OwnerReferences: []metav1.OwnerReference{owner(s)},
 		},
 		AddressType: discoveryv1.AddressTypeIPv4,
-		Endpoints:   eps,
 		Ports:       ports,
 	}
 }

@@ -73,21 +73,13 @@ func deleteAll(v fsm.View, p *controllers.Plan, namespace string, resources []st
 	return left
 }
 
+// finalize takes the namespace's own finalizer away; without any other it is gone with that.
 func finalize(p *controllers.Plan, ns *corev1.Namespace) {
-	i := slices.Index(ns.Spec.Finalizers, corev1.FinalizerKubernetes)
-	if i < 0 {
-		if len(ns.Finalizers) == 0 && len(ns.Spec.Finalizers) == 0 {
-			p.ForceDelete(resource, ns)
-		}
-		return
+	if i := slices.Index(ns.Spec.Finalizers, corev1.FinalizerKubernetes); i >= 0 {
+		next := ns.DeepCopy()
+		next.Spec.Finalizers = slices.Delete(next.Spec.Finalizers, i, i+1)
+		p.Finalize(next)
 	}
-	if len(ns.Spec.Finalizers) == 1 && len(ns.Finalizers) == 0 {
-		p.ForceDelete(resource, ns)
-		return
-	}
-	next := ns.DeepCopy()
-	next.Spec.Finalizers = slices.Delete(next.Spec.Finalizers, i, i+1)
-	p.Update(resource, next)
 }
 
 // explain notes in the status what keeps the namespace.

@@ -1,6 +1,7 @@
 package nodelifecycle
 
 import (
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -10,6 +11,9 @@ import (
 	"github.com/holt-project/holt/server/controllers"
 	"github.com/holt-project/holt/server/controllers/podutil"
 )
+
+// outageLook is how often a pod that must leave its node is looked at while no node is ready.
+const outageLook = 10 * time.Second
 
 // New returns the controller.
 func New() controllers.Controller {
@@ -41,16 +45,18 @@ func plan(v fsm.View, key fsm.Key, now time.Time) controllers.Plan {
 	node, found := nodeOf(v, pod)
 	switch {
 	case pod.Spec.NodeName == "":
-		if pod.DeletionTimestamp != nil && len(pod.Finalizers) == 0 {
+		if pod.DeletionTimestamp != nil && !forced(pod) {
 			p.ForceDelete("pods", pod) // nobody ever ran it
 		}
 	case !found:
-		p.Record("pods", pod, corev1.EventTypeNormal, "DeletingOrphanedPod", "The node "+pod.Spec.NodeName+" no longer exists")
-		p.ForceDelete("pods", pod)
-	default:
-		if !ready(node) {
-			markNotReady(&p, pod, now)
+		if !forced(pod) {
+			p.ForceDelete("pods", pod)
+			p.Report("pods", pod, corev1.EventTypeNormal, "DeletingOrphanedPod",
+				"The node "+pod.Spec.NodeName+" no longer exists")
 		}
+	case lost(node) && podutil.Ready(pod):
+		markNotReady(&p, pod, now) // one object is changed once in a plan; the next one may evict it
+	default:
 		evict(v, &p, pod, node, now)
 	}
 	return p
@@ -64,6 +70,20 @@ func nodeOf(v fsm.View, pod *corev1.Pod) (*corev1.Node, bool) {
 	return o.Value.(*corev1.Node), true
 }
 
+// forced reports whether the pod waits for nothing but its finalizers.
+func forced(pod *corev1.Pod) bool {
+	return pod.DeletionTimestamp != nil && len(pod.Finalizers) > 0 &&
+		(pod.DeletionGracePeriodSeconds == nil || *pod.DeletionGracePeriodSeconds == 0)
+}
+
+// lost reports whether nobody knows how the node is. The agent of one that is merely not ready goes on telling how its
+// pods are, and would be contradicted.
+func lost(n *corev1.Node) bool {
+	return slices.ContainsFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool {
+		return c.Type == corev1.NodeReady && c.Status == corev1.ConditionUnknown
+	})
+}
+
 func ready(n *corev1.Node) bool {
 	for _, c := range n.Status.Conditions {
 		if c.Type == corev1.NodeReady {
@@ -75,9 +95,6 @@ func ready(n *corev1.Node) bool {
 
 // markNotReady takes the pod out of its Services.
 func markNotReady(p *controllers.Plan, pod *corev1.Pod, now time.Time) {
-	if !podutil.Ready(pod) {
-		return
-	}
 	next := pod.DeepCopy()
 	c := podutil.Condition(next, corev1.PodReady)
 	c.Status, c.Reason, c.Message = corev1.ConditionFalse, "NodeNotReady", "The pod's node is not ready"
@@ -90,25 +107,27 @@ func evict(v fsm.View, p *controllers.Plan, pod *corev1.Pod, node *corev1.Node, 
 	if pod.DeletionTimestamp != nil || podutil.Ended(pod) {
 		return
 	}
-	deadline, evicted := toleratedUntil(pod, node)
+	deadline, evicted := toleratedUntil(pod, node, now)
 	switch {
-	case !evicted || !anyReady(v):
+	case !evicted:
 	case now.Before(deadline):
 		p.At(deadline)
+	case !anyReady(v):
+		p.At(now.Add(outageLook)) // no event of this pod or node will tell when another node is back
 	default:
-		p.Record("pods", pod, corev1.EventTypeNormal, "TaintManagerEviction", "Deleting pod from node "+node.Name)
 		p.Delete("pods", pod)
+		p.Report("pods", pod, corev1.EventTypeNormal, "TaintManagerEviction", "Deleting pod from node "+node.Name)
 	}
 }
 
 // toleratedUntil returns when the pod must leave its node. It reports false if it may stay for ever.
-func toleratedUntil(pod *corev1.Pod, node *corev1.Node) (deadline time.Time, evicted bool) {
+func toleratedUntil(pod *corev1.Pod, node *corev1.Node, now time.Time) (deadline time.Time, evicted bool) {
 	for i := range node.Spec.Taints {
 		taint := &node.Spec.Taints[i]
 		if taint.Effect != corev1.TaintEffectNoExecute {
 			continue
 		}
-		at, forever := tolerates(pod, taint)
+		at, forever := tolerates(pod, taint, now)
 		if !forever && (!evicted || at.Before(deadline)) {
 			deadline, evicted = at, true
 		}
@@ -116,9 +135,10 @@ func toleratedUntil(pod *corev1.Pod, node *corev1.Node) (deadline time.Time, evi
 	return deadline, evicted
 }
 
-// tolerates returns until when the pod tolerates a NoExecute taint: the shortest of its matching tolerations' times.
-func tolerates(pod *corev1.Pod, taint *corev1.Taint) (until time.Time, forever bool) {
-	var since time.Time
+// tolerates returns until when the pod tolerates a NoExecute taint: the shortest of its matching tolerations' times,
+// from when the taint was added. One that does not say when was added now; liveness notes the time.
+func tolerates(pod *corev1.Pod, taint *corev1.Taint, now time.Time) (until time.Time, forever bool) {
+	since := now
 	if taint.TimeAdded != nil {
 		since = taint.TimeAdded.Time
 	}

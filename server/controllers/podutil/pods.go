@@ -68,7 +68,7 @@ func FromTemplate(t *corev1.PodTemplateSpec, owner metav1.OwnerReference, namesp
 const nameAlphabet = "bcdfghjklmnpqrstvwxz2456789"
 
 // GeneratedName completes an owner's name for the i-th object that a plan on the view of revision makes. It is a pure
-// function in place of a random one; a name that is taken makes the write fail, and the next plan takes another.
+// function in place of a random one; the caller takes another i if the name is taken.
 func GeneratedName(owner metav1.OwnerReference, revision uint64, i int) string {
 	h := fnv.New64a()
 	fmt.Fprintf(h, "%s %d %d", owner.UID, revision, i)

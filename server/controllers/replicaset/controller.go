@@ -49,7 +49,11 @@ func plan(v fsm.View, key fsm.Key, now time.Time) controllers.Plan {
 	}
 	ref := *metav1.NewControllerRef(rs, appsv1.SchemeGroupVersion.WithKind("ReplicaSet"))
 	var active []*corev1.Pod
-	for _, o := range controllers.Claim(v, &p, "pods", rs, ref, sel) {
+	claimed := controllers.Claim(v, &p, "pods", rs, ref, sel)
+	if len(p.Changes) > 0 {
+		return p // the next plan counts on what was adopted and released
+	}
+	for _, o := range claimed {
 		if pod := o.Value.(*corev1.Pod); podutil.Active(pod) {
 			active = append(active, pod)
 		}
@@ -65,17 +69,29 @@ func scale(v fsm.View, p *controllers.Plan, rs *appsv1.ReplicaSet, ref metav1.Ow
 	diff := len(active) - int(*rs.Spec.Replicas)
 	switch {
 	case diff < 0:
-		for i := range min(-diff, burst) {
-			name := podutil.GeneratedName(ref, v.Revision(), i)
+		for _, name := range freeNames(v, rs.Namespace, ref, min(-diff, burst)) {
 			p.Create("pods", podutil.FromTemplate(&rs.Spec.Template, ref, rs.Namespace, name))
-			p.Record(resource, rs, corev1.EventTypeNormal, "SuccessfulCreate", "Created pod: "+name)
+			p.Report(resource, rs, corev1.EventTypeNormal, "SuccessfulCreate", "Created pod: "+name)
 		}
 	case diff > 0:
 		for _, pod := range victims(v, rs, active)[:diff] {
 			p.Delete("pods", pod)
-			p.Record(resource, rs, corev1.EventTypeNormal, "SuccessfulDelete", "Deleted pod: "+pod.Name)
+			p.Report(resource, rs, corev1.EventTypeNormal, "SuccessfulDelete", "Deleted pod: "+pod.Name)
 		}
 	}
+}
+
+// freeNames returns n names that no pod has.
+func freeNames(v fsm.View, namespace string, ref metav1.OwnerReference, n int) []string {
+	names := make([]string, 0, n)
+	taken := map[string]bool{}
+	for i := 0; len(names) < n; i++ {
+		name := podutil.GeneratedName(ref, v.Revision(), i)
+		if _, exists := v.Get(fsm.Key{Resource: "pods", Namespace: namespace, Name: name}); !exists && !taken[name] {
+			names, taken[name] = append(names, name), true
+		}
+	}
+	return names
 }
 
 func writeStatus(p *controllers.Plan, rs *appsv1.ReplicaSet, active []*corev1.Pod, now time.Time) {

@@ -3,6 +3,7 @@ package writer
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -14,6 +15,12 @@ import (
 	"github.com/holt-project/holt/fsm"
 	"github.com/holt-project/holt/server/controllers"
 	"github.com/holt-project/holt/server/kinds"
+)
+
+// Bounds of one proposal: what consensus takes without slowing its followers down.
+const (
+	maxProposal = 1 << 20 // bytes
+	maxOps      = 1000
 )
 
 // Proposer puts ops into the Raft log and returns their results in order.
@@ -34,38 +41,61 @@ func New(reg *kinds.Registry, view func() fsm.View, p Proposer, admit func(*kind
 	return &Writer{kinds: reg, view: view, proposer: p, admit: admit}
 }
 
-// Write carries out the changes as one proposal.
+// Write carries out the changes, then notes the events: those that say what a change did only if it did. The changes
+// share proposals as far as these may grow.
 func (w *Writer) Write(ctx context.Context, source string, changes []controllers.Change) []error {
 	errs := make([]error, len(changes))
 	var ops []fsm.Op
 	var at []int // of ops, in changes
 	now := metav1.NewTime(time.Now().Truncate(time.Second))
 	for i, ch := range changes {
-		op, err := w.op(source, ch, now)
+		if ch.Verb == controllers.Record {
+			continue
+		}
+		op, err := w.op(ch, now)
 		if err != nil {
 			errs[i] = err
 			continue
 		}
 		ops, at = append(ops, op), append(at, i)
 	}
-	if len(ops) == 0 {
-		return errs
+	for j, err := range w.propose(ctx, ops) {
+		errs[at[j]] = err
 	}
-	results, err := w.proposer.Propose(ctx, ops)
-	for j, i := range at {
+	w.record(ctx, source, changes, errs, now)
+	return errs
+}
+
+// propose sends the ops in proposals of bounded size, and returns one error for each. After a proposal that failed as
+// a whole the rest is not tried: this server leads no more, or cannot be heard.
+func (w *Writer) propose(ctx context.Context, ops []fsm.Op) []error {
+	errs := make([]error, 0, len(ops))
+	for len(ops) > 0 {
+		n := fitting(ops)
+		results, err := w.proposer.Propose(ctx, ops[:n])
 		if err != nil {
-			errs[i] = err
-		} else {
-			errs[i] = results[j].Err
+			return append(errs, slices.Repeat([]error{err}, len(ops))...)
 		}
+		for _, r := range results {
+			errs = append(errs, r.Err)
+		}
+		ops = ops[n:]
 	}
 	return errs
 }
 
-func (w *Writer) op(source string, ch controllers.Change, now metav1.Time) (fsm.Op, error) {
-	if ch.Verb == controllers.Record {
-		return w.record(source, ch, now)
+// fitting is how many of the ops, at least one, go into the next proposal.
+func fitting(ops []fsm.Op) int {
+	size := 0
+	for n, op := range ops {
+		if size += len(op.Raw); n > 0 && (size > maxProposal || n == maxOps) {
+			return n
+		}
 	}
+	return len(ops)
+}
+
+func (w *Writer) op(ch controllers.Change, now metav1.Time) (fsm.Op, error) {
 	k := w.kinds.ByStore(ch.Resource)
 	if k == nil {
 		return fsm.Op{}, fmt.Errorf("%w: %s", fsm.ErrUnknownResource, ch.Resource)
@@ -110,22 +140,22 @@ func (w *Writer) change(k *kinds.Kind, ch controllers.Change, now metav1.Time) (
 	if ch.Object.GetResourceVersion() != stored.Value.GetResourceVersion() {
 		return fsm.Op{}, fsm.ErrConflict
 	}
-	obj := ch.Object
+	obj := stored.Value.DeepCopyObject().(fsm.Value)
 	switch ch.Verb {
 	case controllers.UpdateStatus:
-		obj = stored.Value.DeepCopyObject().(fsm.Value)
 		if errs := k.Subresources["status"].Update(obj, ch.Object); len(errs) > 0 {
 			return fsm.Op{}, errs.ToAggregate()
 		}
+	case controllers.Finalize:
+		if errs := k.Subresources["finalize"].Update(obj, ch.Object); len(errs) > 0 {
+			return fsm.Op{}, errs.ToAggregate()
+		}
 	case controllers.Bind:
-		obj = stored.Value.DeepCopyObject().(fsm.Value)
-		target := ch.Object.(*corev1.Pod).Spec.NodeName
-		binding := &corev1.Binding{Target: corev1.ObjectReference{Name: target}}
-		binding.CreationTimestamp = now
-		if err := k.Subresources["binding"].Create(obj, binding); err != nil {
+		if err := k.Subresources["binding"].Create(obj, bindingTo(ch.Object, now)); err != nil {
 			return fsm.Op{}, err
 		}
 	default:
+		obj = ch.Object
 		if k.Prepare != nil {
 			k.Prepare(obj, stored.Value)
 		}
@@ -136,35 +166,56 @@ func (w *Writer) change(k *kinds.Kind, ch controllers.Change, now metav1.Time) (
 	return put(fsm.Update, k, obj)
 }
 
+// bindingTo is what a scheduler outside would post; its time becomes that of the pod's condition.
+func bindingTo(pod fsm.Value, now metav1.Time) *corev1.Binding {
+	return &corev1.Binding{
+		ObjectMeta: metav1.ObjectMeta{Name: pod.GetName(), Namespace: pod.GetNamespace(), CreationTimestamp: now},
+		Target:     corev1.ObjectReference{Kind: "Node", Name: pod.(*corev1.Pod).Spec.NodeName},
+	}
+}
+
 // gone reports whether nothing holds an object whose deletion was asked for.
 func gone(obj fsm.Value) bool {
-	grace := obj.GetDeletionGracePeriodSeconds()
-	return obj.GetDeletionTimestamp() != nil && len(obj.GetFinalizers()) == 0 && (grace == nil || *grace == 0)
+	return obj.GetDeletionTimestamp() != nil && free(obj) && graceOf(obj) == 0
 }
 
-func (w *Writer) delete(k *kinds.Kind, ch controllers.Change, now metav1.Time) (fsm.Op, error) {
-	obj := ch.Object
-	var grace int64
-	if k.GracePeriod != nil {
-		grace = k.GracePeriod(obj)
-	}
-	if ch.Force || (grace == 0 && len(obj.GetFinalizers()) == 0 && !heldBySpec(obj)) {
-		return remove(k, obj), nil
-	}
-	if obj.GetDeletionTimestamp() != nil {
-		return fsm.Op{}, fsm.ErrConflict // somebody else began it; the view was old
-	}
-	obj = obj.DeepCopyObject().(fsm.Value)
-	at := metav1.NewTime(now.Add(time.Duration(grace) * time.Second))
-	obj.SetDeletionTimestamp(&at)
-	obj.SetDeletionGracePeriodSeconds(&grace)
-	return put(fsm.Update, k, obj)
-}
-
-// heldBySpec is true of a namespace whose content is not yet deleted.
-func heldBySpec(obj fsm.Value) bool {
+// free reports whether no finalizer holds the object. A namespace also has some in its specification: they stand for
+// its content.
+func free(obj fsm.Value) bool {
 	ns, ok := obj.(*corev1.Namespace)
-	return ok && len(ns.Spec.Finalizers) > 0
+	return len(obj.GetFinalizers()) == 0 && (!ok || len(ns.Spec.Finalizers) == 0)
+}
+
+func graceOf(obj fsm.Value) int64 {
+	if grace := obj.GetDeletionGracePeriodSeconds(); grace != nil {
+		return *grace
+	}
+	return 0
+}
+
+// delete removes the object or marks it for those who hold it. One that is marked already stays as it is, unless its
+// grace is taken away.
+func (w *Writer) delete(k *kinds.Kind, ch controllers.Change, now metav1.Time) (fsm.Op, error) {
+	var grace int64
+	if k.GracePeriod != nil && !ch.Force {
+		grace = k.GracePeriod(ch.Object)
+	}
+	if grace == 0 && free(ch.Object) {
+		return remove(k, ch.Object), nil
+	}
+	obj := ch.Object.DeepCopyObject().(fsm.Value)
+	if begun := obj.GetDeletionTimestamp() != nil; !begun || (grace == 0 && graceOf(obj) > 0) {
+		if !begun && obj.GetGeneration() > 0 {
+			obj.SetGeneration(obj.GetGeneration() + 1)
+		}
+		at := metav1.NewTime(now.Add(time.Duration(grace) * time.Second))
+		obj.SetDeletionTimestamp(&at)
+		obj.SetDeletionGracePeriodSeconds(&grace)
+	}
+	if ns, ok := obj.(*corev1.Namespace); ok {
+		ns.Status.Phase = corev1.NamespaceTerminating
+	}
+	return put(fsm.Update, k, obj)
 }
 
 func put(verb fsm.Verb, k *kinds.Kind, obj fsm.Value) (fsm.Op, error) {
