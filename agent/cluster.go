@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/holt-project/holt/internal/client"
+	"github.com/holt-project/holt/internal/pki"
 )
 
 // The resources that an agent uses.
@@ -164,13 +166,5 @@ func allow(r *http.Request) bool {
 	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
 		return false
 	}
-	for _, group := range r.TLS.VerifiedChains[0][0].Subject.Organization {
-		if group == serversGroup {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(r.TLS.VerifiedChains[0][0].Subject.Organization, pki.ServersGroup)
 }
-
-// serversGroup is the group of the servers' certificates.
-const serversGroup = "system:holt:servers"

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -50,23 +51,40 @@ func fromFile(cmd *cobra.Command, path string) error {
 		if f.Changed {
 			continue
 		}
-		if err := cmd.Flags().Set(key, text(value)); err != nil {
+		given, err := text(value)
+		if err == nil {
+			err = cmd.Flags().Set(key, given)
+		}
+		if err != nil {
 			return fmt.Errorf("--config %s: %s: %w", path, key, err)
 		}
 	}
 	return nil
 }
 
-func text(value any) string {
-	list, ok := value.([]any)
-	if !ok {
-		return fmt.Sprint(value)
+// text is a value as it would be written in a flag.
+func text(value any) (string, error) {
+	switch v := value.(type) {
+	case string:
+		return v, nil
+	case bool:
+		return strconv.FormatBool(v), nil
+	case float64: // every number of a YAML file
+		return strconv.FormatFloat(v, 'f', -1, 64), nil
+	case []any:
+		parts := make([]string, len(v))
+		for i := range v {
+			part, err := text(v[i])
+			if err != nil {
+				return "", err
+			}
+			parts[i] = part
+		}
+		return strings.Join(parts, ","), nil
+	case nil:
+		return "", errors.New("it has no value")
 	}
-	parts := make([]string, len(list))
-	for i, v := range list {
-		parts[i] = fmt.Sprint(v)
-	}
-	return strings.Join(parts, ",")
+	return "", errors.New("it must be a text, a number, true, false, or a list of these")
 }
 
 // resolve fills in what was left out: name, address and token.
@@ -113,7 +131,10 @@ func (n *nodeFlags) readToken() (string, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("--token-file: %w: copy it from the data folder of a server", err)
 	}
-	return strings.TrimSpace(string(data)), err
+	if err != nil {
+		return "", fmt.Errorf("--token-file: %w", err)
+	}
+	return strings.TrimSpace(string(data)), nil
 }
 
 func parsePrefix(flag, value string) (netip.Prefix, error) {

@@ -19,7 +19,12 @@ import (
 var secrets = corev1.SchemeGroupVersion.WithResource("secrets")
 
 func newToken() *cobra.Command {
-	cmd := &cobra.Command{Use: "token", Short: "Manage the tokens with which nodes join"}
+	cmd := &cobra.Command{
+		Use: "token", Short: "Manage the tokens with which nodes join",
+		// With both of these cobra refuses an unknown verb; it would print the help and succeed.
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
 	cmd.AddCommand(newTokenCreate())
 	return cmd
 }
@@ -38,6 +43,9 @@ names that begin with holt-token-) to revoke it.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if role != pki.RoleServer && role != pki.RoleAgent {
 				return fmt.Errorf("--role %q: it is %s or %s", role, pki.RoleServer, pki.RoleAgent)
+			}
+			if ttl < 0 {
+				return fmt.Errorf("--ttl %s: it must not be negative; 0 is for ever", ttl)
 			}
 			c, err := client.FromKubeconfig(kubeconfig, "holt/"+version)
 			if err != nil {

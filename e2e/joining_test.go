@@ -37,13 +37,19 @@ func newStranger(t *testing.T, c *harness.Cluster) stranger {
 
 // server and agent are the arguments of a node that joins the cluster with a token.
 func (s stranger) server(token string) []string {
-	return []string{"server", "--name", "stranger", "--bind", s.address, "--data-dir", filepath.Join(s.dir, "server"),
-		"--join", harness.URL(s.cluster.Servers()[0]), "--token", token}
+	return s.join(sandbox.RoleServer, "stranger", s.dir+"/server", token)
 }
 
 func (s stranger) agent(token string) []string {
-	return []string{"agent", "--name", "stranger", "--node-ip", s.address, "--data-dir", filepath.Join(s.dir, "agent"),
-		"--run-dir", filepath.Join(s.dir, "run"), "--join", harness.URL(s.cluster.Servers()[0]), "--token", token}
+	return s.join(sandbox.RoleAgent, "stranger", s.dir+"/agent", token)
+}
+
+func (s stranger) join(role, name, dataDir, token string) []string {
+	args := []string{role, "--name", name, "--data-dir", dataDir, "--join", harness.URL(s.cluster.Servers()[0]), "--token", token}
+	if role == sandbox.RoleAgent {
+		return append(args, "--node-ip", s.address, "--run-dir", s.dir+"/run")
+	}
+	return append(args, "--bind", s.address)
 }
 
 // refused runs holt, which must end by itself with an error that holds every one of the texts.
@@ -124,9 +130,8 @@ func TestTokens(t *testing.T) {
 	refused(t, s.agent(forAgents[:len(forAgents)-8]+"00000000"), "of another cluster")
 	refused(t, s.server(withOtherSecret(t, forServers)), "the token is not valid here")
 
-	expired := strings.TrimSpace(holt(t, "token", "create", "--role", "agent", "--ttl", "1s", "--kubeconfig", c.Kubeconfig()))
-	// Only the clock makes a token expire; the servers have the same as this process.
-	time.Sleep(1100 * time.Millisecond)
+	// Expiry is kept in whole seconds, rounded down: this token has none of its millisecond left.
+	expired := strings.TrimSpace(holt(t, "token", "create", "--role", "agent", "--ttl", "1ms", "--kubeconfig", c.Kubeconfig()))
 	refused(t, s.agent(expired), "the token has expired", "holt token create --role agent")
 
 	revoked := strings.TrimSpace(holt(t, "token", "create", "--role", "agent", "--kubeconfig", c.Kubeconfig()))
@@ -135,10 +140,7 @@ func TestTokens(t *testing.T) {
 	kubectl(t, c, "delete", "-n", "kube-system", names[len(names)-1])
 	refused(t, s.agent(revoked), "the token is not valid here")
 
-	// The name of a node that lives, and a server that is of another cluster than the token.
-	taken := s.agent(forAgents)
-	taken[2] = c.Agents()[0].Name
-	refused(t, taken, "a living agent has the name agent-1 already")
+	refused(t, s.join(sandbox.RoleAgent, "agent-1", s.dir+"/agent", forAgents), "a living agent has the name agent-1 already")
 }
 
 // withOtherSecret changes the secret of a token: holt1.ROLE.ID.SECRET.FINGERPRINT.
@@ -159,12 +161,8 @@ func TestDataFolders(t *testing.T) {
 	s := newStranger(t, c)
 	dataOf := func(host string) string { return filepath.Join(c.Dir(), "hosts", host, "data") }
 
-	inUse := s.server(token(t, c, sandbox.RoleServer))
-	inUse[2], inUse[6] = "server-1", dataOf("server-1")
-	refused(t, inUse, "in use")
-	inUse = s.agent(token(t, c, sandbox.RoleAgent))
-	inUse[2], inUse[6] = "agent-1", dataOf("agent-1")
-	refused(t, inUse, "in use")
+	refused(t, s.join(sandbox.RoleServer, "server-1", dataOf("server-1"), token(t, c, sandbox.RoleServer)), "in use")
+	refused(t, s.join(sandbox.RoleAgent, "agent-1", dataOf("agent-1"), token(t, c, sandbox.RoleAgent)), "in use")
 
 	// A server that has founded a cluster of its own cannot join another with the same folder.
 	own := []string{"server", "--name", "stranger", "--bind", s.address, "--data-dir", filepath.Join(s.dir, "server")}

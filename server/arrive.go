@@ -5,12 +5,20 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/holt-project/holt/internal/enroll"
 	"github.com/holt-project/holt/server/join"
+)
+
+const (
+	// askTimeout bounds one question to another server, maxAnswer its answer in bytes.
+	askTimeout = 10 * time.Second
+	maxAnswer  = 64 << 10
 )
 
 // arriveRetry is the pause between the steps of arriving while the cluster is not there yet.
@@ -58,9 +66,12 @@ func (s *server) enter(ctx context.Context) error {
 	}
 	client := &http.Client{Transport: transport(s.client)}
 	defer client.CloseIdleConnections()
-	targets := s.Join
+	targets := slices.Concat(s.Join, s.serverURLs())
+	if len(targets) == 0 {
+		return errors.New("the server is in no cluster, though it has the certificate of one: name a server of it with --join")
+	}
 	var errs error
-	for i := 0; i < len(targets) && i < 2*len(s.Join)+1; i++ {
+	for i, most := 0, 2*len(targets)+1; i < len(targets) && i < most; i++ {
 		leader, err := s.ask(ctx, client, targets[i])
 		if err == nil {
 			return nil
@@ -79,6 +90,8 @@ func (s *server) ask(ctx context.Context, client *http.Client, server string) (l
 	if err != nil {
 		return "", err
 	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, server+enroll.PathMembers, strings.NewReader(string(body)))
 	if err != nil {
 		return "", err
@@ -89,7 +102,7 @@ func (s *server) ask(ctx context.Context, client *http.Client, server string) (l
 	}
 	defer resp.Body.Close()
 	var answer struct{ Leader, Error string }
-	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&answer); err != nil {
 		return "", fmt.Errorf("%s: %s", server, resp.Status)
 	}
 	if resp.StatusCode == http.StatusOK {

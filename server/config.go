@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"path/filepath"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
@@ -50,23 +51,44 @@ func (c *Config) validate() error {
 	if msgs := validation.IsDNS1123Subdomain(c.Name); len(msgs) > 0 {
 		errs = errors.Join(errs, fmt.Errorf("--name %q: %s", c.Name, msgs[0]))
 	}
-	if !c.Bind.IsValid() || c.Bind.IsUnspecified() {
-		errs = errors.Join(errs, errors.New("--bind must be the address at which other nodes reach this server"))
+	if c.DataDir == "" {
+		errs = errors.Join(errs, errors.New("--data-dir must name a folder"))
 	}
-	for flag, cidr := range map[string]netip.Prefix{"--cluster-cidr": c.ClusterCIDR, "--service-cidr": c.ServiceCIDR} {
-		if !cidr.IsValid() || !cidr.Addr().Is4() || cidr.Bits() > 24 {
-			errs = errors.Join(errs, fmt.Errorf("%s %s: it must be an IPv4 range of at least /24", flag, cidr))
-		}
+	if !c.Bind.Is4() || c.Bind.IsUnspecified() {
+		errs = errors.Join(errs, errors.New("--bind must be the IPv4 address at which other nodes reach this server"))
 	}
-	if c.ClusterCIDR.Overlaps(c.ServiceCIDR) {
-		errs = errors.Join(errs, errors.New("--cluster-cidr and --service-cidr must not overlap"))
+	if c.Port == 0 || c.GossipPort == 0 {
+		errs = errors.Join(errs, errors.New("--port and --gossip-port must not be 0: others have to know them"))
 	}
+	if c.UnreachableSeconds < 0 {
+		errs = errors.Join(errs, errors.New("--unreachable-seconds must not be negative"))
+	}
+	errs = errors.Join(errs, c.validateRanges())
+	c.Join = slices.Clone(c.Join)
 	for i, s := range c.Join {
 		url, err := enroll.URL(s)
 		if err != nil {
 			errs = errors.Join(errs, fmt.Errorf("--join: %w", err))
 		}
 		c.Join[i] = url
+	}
+	return errs
+}
+
+func (c *Config) validateRanges() error {
+	var errs error
+	for _, r := range []struct {
+		flag string
+		cidr netip.Prefix
+	}{{"--cluster-cidr", c.ClusterCIDR}, {"--service-cidr", c.ServiceCIDR}} {
+		if !r.cidr.IsValid() || !r.cidr.Addr().Is4() || r.cidr.Bits() > 24 {
+			errs = errors.Join(errs, fmt.Errorf("%s %s: it must be an IPv4 range of at least /24", r.flag, r.cidr))
+		} else if r.cidr.Contains(c.Bind) {
+			errs = errors.Join(errs, fmt.Errorf("%s %s: it must not contain this server's address %s", r.flag, r.cidr, c.Bind))
+		}
+	}
+	if c.ClusterCIDR.Overlaps(c.ServiceCIDR) {
+		errs = errors.Join(errs, errors.New("--cluster-cidr and --service-cidr must not overlap"))
 	}
 	return errs
 }

@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/holt-project/holt/internal/enroll"
 	"github.com/holt-project/holt/internal/pki"
+	"github.com/holt-project/holt/server/auth"
 	"github.com/holt-project/holt/server/join"
 )
 
@@ -33,7 +35,7 @@ const (
 type credentials struct {
 	pki.Identity
 	gossipKey []byte
-	// found is the cluster that this server begins, until it is in the store; nil otherwise.
+	// found is the cluster that this server begins, unless it is known to be in the store.
 	found *founding
 }
 
@@ -54,6 +56,9 @@ func (c *Config) load(ctx context.Context) (credentials, error) {
 	case err != nil:
 		return credentials{}, fmt.Errorf("the server's certificates: %w", err)
 	}
+	if err := c.covered(id); err != nil {
+		return credentials{}, err
+	}
 	key, err := os.ReadFile(c.path(gossipKeyFile))
 	if err != nil {
 		return credentials{}, fmt.Errorf("the gossip key: %w", err)
@@ -63,6 +68,23 @@ func (c *Config) load(ctx context.Context) (credentials, error) {
 	}
 	f, err := c.loadFounding()
 	return credentials{id, key, f}, err
+}
+
+// covered checks that the certificate is for this server: others would refuse it at another address.
+func (c *Config) covered(id pki.Identity) error {
+	cert, err := pki.ParseCertificate(id.CertPEM)
+	if err != nil {
+		return fmt.Errorf("the server's certificate: %w", err)
+	}
+	if name := strings.TrimPrefix(cert.Subject.CommonName, auth.ServerPrefix); name != c.Name {
+		return fmt.Errorf("the data folder %s is of the server %s, not %s: start it with --name %s, or choose another with --data-dir",
+			c.DataDir, name, c.Name, name)
+	}
+	if err := cert.VerifyHostname(c.Bind.String()); err != nil {
+		return fmt.Errorf("the server's certificate is not for --bind %s: use the address with which it joined, or join anew with an empty data folder: %w",
+			c.Bind, err)
+	}
+	return nil
 }
 
 // enroll joins the cluster, waiting for a server that answers.

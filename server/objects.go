@@ -1,10 +1,13 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -28,9 +31,11 @@ const apiService = "kubernetes"
 // bootstrap makes the objects that every cluster has, until they are there or leadership ends.
 func (s *server) bootstrap(ctx context.Context) {
 	for ctx.Err() == nil {
-		if _, err := s.node.Propose(ctx, s.firstOps()); err == nil {
+		err := s.ensureFirst(ctx)
+		if err == nil {
 			return
 		}
+		s.Log.Warn("the cluster's first objects could not be made; it is tried again", "error", err)
 		select {
 		case <-time.After(bootstrapRetry):
 		case <-ctx.Done():
@@ -38,28 +43,45 @@ func (s *server) bootstrap(ctx context.Context) {
 	}
 }
 
-// firstOps creates what is missing. What exists already fails its own op only.
-func (s *server) firstOps() []fsm.Op {
+// ensureFirst makes those of the cluster's first objects that are missing.
+func (s *server) ensureFirst(ctx context.Context) error {
+	ops, err := s.firstOps()
+	if err != nil || len(ops) == 0 {
+		return err
+	}
+	_, err = s.node.Propose(ctx, ops) // what exists by now fails its own op only
+	return err
+}
+
+// firstOps creates what is missing.
+func (s *server) firstOps() ([]fsm.Op, error) {
 	objs := []fsm.Value{}
 	for _, name := range []string{metav1.NamespaceDefault, metav1.NamespaceSystem, metav1.NamespacePublic, corev1.NamespaceNodeLease} {
 		objs = append(objs, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
 	}
 	objs = append(objs, s.apiServiceObject())
-	if f := s.creds.found; f != nil {
-		if authority, err := pki.LoadAuthority(f.CACert, f.CAKey); err == nil {
-			objs = append(objs, join.Cluster{Authority: authority, GossipKey: f.GossipKey}.Secret())
+	if f := s.found.Load(); f != nil {
+		authority, err := pki.LoadAuthority(f.CACert, f.CAKey)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", s.path(bootstrapFile), err)
 		}
+		objs = append(objs, join.Cluster{Authority: authority, GossipKey: f.GossipKey}.Secret())
 		for _, t := range f.Tokens {
 			objs = append(objs, join.TokenSecret(t, time.Time{}))
 		}
 	}
 	var ops []fsm.Op
+	view := s.store.View()
 	for _, obj := range objs {
-		if op, err := s.createOp(obj); err == nil {
+		op, err := s.createOp(obj)
+		if err != nil {
+			return nil, err
+		}
+		if _, exists := view.Get(op.Key()); !exists {
 			ops = append(ops, op)
 		}
 	}
-	return ops
+	return ops, nil
 }
 
 // createOp prepares an object of our own as the API would.
@@ -99,11 +121,12 @@ func (s *server) apiServiceObject() *corev1.Service {
 	}
 }
 
-// keepEndpoints keeps the API's own EndpointSlice equal to the servers that gossip knows to live.
+// keepEndpoints keeps the API's own Service, should somebody delete it, and its EndpointSlice equal to the servers that
+// gossip knows to live.
 func (s *server) keepEndpoints(ctx context.Context) {
 	for ctx.Err() == nil {
 		changed := s.pool.Changed()
-		if err := s.writeEndpoints(ctx); err != nil && ctx.Err() == nil {
+		if err := errors.Join(s.ensureFirst(ctx), s.writeEndpoints(ctx)); err != nil && ctx.Err() == nil {
 			s.Log.Warn("the endpoints of the API could not be written", "error", err)
 		}
 		select {
@@ -125,10 +148,10 @@ func (s *server) writeEndpoints(ctx context.Context) error {
 	}
 	if o, ok := s.store.View().Get(op.Key()); ok {
 		next := o.Value.DeepCopyObject().(*discoveryv1.EndpointSlice)
-		if equality.Semantic.DeepEqual(next.Endpoints, want.Endpoints) {
+		if equality.Semantic.DeepEqual(next.Endpoints, want.Endpoints) && equality.Semantic.DeepEqual(next.Ports, want.Ports) {
 			return nil
 		}
-		next.Endpoints = want.Endpoints
+		next.Endpoints, next.Ports = want.Endpoints, want.Ports
 		op.Verb, op.IfRevision = fsm.Update, o.Revision
 		if op.Raw, err = s.kinds.ByStore(op.Resource).Encode(next); err != nil {
 			return err
@@ -155,6 +178,7 @@ func (s *server) endpoints() *discoveryv1.EndpointSlice {
 				Addresses: []string{hostOf(m.Address)}, Conditions: discoveryv1.EndpointConditions{Ready: &ready}})
 		}
 	}
+	slices.SortFunc(slice.Endpoints, func(a, b discoveryv1.Endpoint) int { return cmp.Compare(a.Addresses[0], b.Addresses[0]) })
 	return slice
 }
 
@@ -186,7 +210,7 @@ func (s *server) writeFiles() error {
 	if err != nil {
 		return err
 	}
-	if f := s.creds.found; f != nil {
+	if f := s.found.Load(); f != nil {
 		for role, file := range map[string]string{pki.RoleServer: serverTokenFile, pki.RoleAgent: agentTokenFile} {
 			if err := pki.WriteFile(s.path(file), []byte(f.token(role).String()+"\n")); err != nil {
 				return err
@@ -206,5 +230,6 @@ func (s *server) writeFiles() error {
 	if err := os.Remove(s.path(bootstrapFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
+	s.found.Store(nil) // a token that is revoked must not come back with the next term
 	return nil
 }

@@ -11,12 +11,14 @@ import (
 	"net/url"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/holt-project/holt/fsm"
 	"github.com/holt-project/holt/internal/enroll"
+	"github.com/holt-project/holt/internal/folder"
 	"github.com/holt-project/holt/internal/gossip"
 	"github.com/holt-project/holt/internal/pki"
 	"github.com/holt-project/holt/server/admission"
@@ -49,7 +51,10 @@ type server struct {
 	node     *consensus.Node
 	pool     *gossip.Pool
 	admit    []admission.Step
-	client   *tls.Config
+	// client dials servers, peer any node.
+	client, peer *tls.Config
+	// found is the cluster that this server begins, until that is in the store; nil otherwise.
+	found atomic.Pointer[founding]
 }
 
 // Run runs a server until ctx ends.
@@ -57,11 +62,17 @@ func Run(ctx context.Context, cfg Config) error {
 	if err := cfg.validate(); err != nil {
 		return err
 	}
+	release, err := folder.Lock(cfg.DataDir, "server")
+	if err != nil {
+		return err
+	}
+	defer release()
 	creds, err := cfg.load(ctx)
 	if err != nil {
 		return err
 	}
 	s := &server{Config: cfg, creds: creds, kinds: kinds.Builtin()}
+	s.found.Store(creds.found)
 	s.store = fsm.New(s.kinds.Schema(), 0)
 	if err := s.open(); err != nil {
 		return err
@@ -79,12 +90,15 @@ func (s *server) open() error {
 	if s.client, err = s.creds.ClientTLS(); err != nil {
 		return err
 	}
+	if s.peer, err = s.creds.PeerTLS(); err != nil {
+		return err
+	}
 	if s.listener, err = listener.Open(s.address(), tlsServer, s.client, isServer, s.Log); err != nil {
 		return err
 	}
 	fingerprint, err := pki.Fingerprint(s.creds.AuthorityPEM)
 	if err != nil {
-		return err
+		return errors.Join(err, s.listener.Close())
 	}
 	s.node, err = consensus.Open(consensus.Config{
 		Name: s.Name, Address: s.address(), Cluster: fingerprint, DataDir: s.path("raft"),
@@ -159,11 +173,12 @@ func (s *server) handler() (http.Handler, error) {
 		return nil, fmt.Errorf("describe the API: %w", err)
 	}
 	s.admit = []admission.Step{
+		admission.NodeRestriction(),
 		admission.NamespaceLifecycle(s.store, replicated{s.node}),
 		admission.DefaultTolerations(s.UnreachableSeconds),
 		admission.NewServiceAllocator(s.ServiceCIDR, admission.DefaultNodePorts, s.store, replicated{s.node}).Step,
 	}
-	desk := join.NewDesk(stateOf{s.store, s.node}, s.aliveNode, s.serverURLs, s.serviceAddress(KubernetesAddress),
+	desk := join.NewDesk(stateOf{s.store, s.node}, s.aliveNode, s.serverURLs, s.Bind, s.serviceAddress(KubernetesAddress),
 		s.agreed(), s.Log)
 	return api.New(api.Config{
 		Kinds: s.kinds, Store: s.store, Consensus: replicated{s.node},
@@ -176,7 +191,7 @@ func (s *server) handler() (http.Handler, error) {
 			enroll.PathStatus:  join.Status(s.status),
 		},
 		Admit:   s.admit,
-		Agents:  &agents{transport: transport(s.client)},
+		Agents:  &agents{transport: transport(s.peer)},
 		Forward: transport(s.client),
 		Log:     s.Log,
 	})

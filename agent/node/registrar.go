@@ -147,6 +147,10 @@ func (r *Registrar) Keep(ctx context.Context, changed <-chan struct{}, seen func
 					continue
 				}
 			}
+			// A leader that sees it otherwise must not make both write as fast as they can.
+			if pause(ctx) != nil {
+				return
+			}
 		}
 		select {
 		case <-changed:

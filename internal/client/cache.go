@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -42,7 +45,8 @@ type Cache[T any, P pointer[T]] struct {
 
 	mu       sync.RWMutex
 	items    map[types.NamespacedName]P
-	revision string // up to which items is current; only Run uses it
+	revision string // up to which items is current; empty to list again; only Run uses it
+	newest   uint64 // the newest revision that was seen; only Run uses it
 }
 
 // NewCache makes a cache of the resource's objects that match the field selector (empty for all). changed is called
@@ -87,13 +91,14 @@ func (c *Cache[T, P]) Run(ctx context.Context) {
 		}
 		if apierrors.IsResourceExpired(err) || apierrors.IsGone(err) {
 			c.revision = "" // list again
-			continue
 		}
-		if err != nil {
-			c.log.Warn("watch broke; it is resumed", "resource", c.resource.Resource, "error", err)
-			wait(ctx, pause/2+rand.N(pause))
-			pause = min(2*pause, maxRetry)
+		level := slog.LevelWarn
+		if errors.Is(err, io.EOF) {
+			level = slog.LevelDebug // servers end watches that are old
 		}
+		c.log.Log(ctx, level, "watch ended; it is resumed", "resource", c.resource.Resource, "error", err)
+		wait(ctx, pause/2+rand.N(pause))
+		pause = min(2*pause, maxRetry)
 	}
 }
 
@@ -106,13 +111,13 @@ func wait(ctx context.Context, d time.Duration) {
 	}
 }
 
-// follow lists if need be and watches until the watch ends. progress tells whether anything was received.
+// follow lists if need be and watches until the watch ends, which is an error. progress tells whether the watch told
+// anything.
 func (c *Cache[T, P]) follow(ctx context.Context) (progress bool, err error) {
 	if c.revision == "" {
 		if err := c.list(ctx); err != nil {
 			return false, err
 		}
-		progress = true
 	}
 	q := url.Values{"watch": {"1"}, "resourceVersion": {c.revision}, "allowWatchBookmarks": {"true"}}
 	c.selectFields(q)
@@ -121,7 +126,9 @@ func (c *Cache[T, P]) follow(ctx context.Context) (progress bool, err error) {
 		return progress, err
 	}
 	defer body.Close()
-	for dec := json.NewDecoder(body); ; progress = true {
+	in := &bounded{r: body}
+	for dec := json.NewDecoder(in); ; progress = true {
+		in.left = maxEvent
 		var e struct {
 			Type   string
 			Object json.RawMessage
@@ -146,27 +153,36 @@ func (c *Cache[T, P]) list(ctx context.Context) error {
 	c.selectFields(q)
 	var l struct {
 		metav1.ListMeta `json:"metadata"`
-		Items           []T
+		Items           []P
 	}
 	r := Request{Method: http.MethodGet, Path: Path(c.resource, "", "", ""), Query: q.Encode()}
 	if err := c.client.Do(ctx, r, &l); err != nil {
 		return err
 	}
+	revision, err := strconv.ParseUint(l.ResourceVersion, 10, 64)
+	if err != nil {
+		return fmt.Errorf("list %s: the answer is no list", c.resource.Resource)
+	}
+	if revision < c.newest {
+		return fmt.Errorf("list %s: the server is at revision %d, behind %d", c.resource.Resource, revision, c.newest)
+	}
 	items := make(map[types.NamespacedName]P, len(l.Items))
-	for i := range l.Items {
-		o := P(&l.Items[i])
+	for _, o := range l.Items {
+		if o == nil {
+			return fmt.Errorf("list %s: an item is missing", c.resource.Resource)
+		}
 		items[nameOf(o)] = o
 	}
 	c.mu.Lock()
 	c.items = items
 	c.mu.Unlock()
-	c.revision = l.ResourceVersion
-	c.changed()
+	c.revision, c.newest = l.ResourceVersion, revision
 	select {
 	case <-c.synced:
 	default:
 		close(c.synced)
 	}
+	c.changed()
 	return nil
 }
 
@@ -182,7 +198,11 @@ func (c *Cache[T, P]) apply(kind string, raw json.RawMessage) error {
 	if err := json.Unmarshal(raw, o); err != nil {
 		return fmt.Errorf("watch: %w", err)
 	}
-	c.revision = o.GetResourceVersion()
+	revision, err := strconv.ParseUint(o.GetResourceVersion(), 10, 64)
+	if err != nil || kind != "BOOKMARK" && o.GetName() == "" || !slices.Contains(kindsOfEvents, kind) {
+		return errors.New("watch: the server sends what is no event")
+	}
+	c.revision, c.newest = o.GetResourceVersion(), max(c.newest, revision)
 	if kind == "BOOKMARK" {
 		return nil
 	}
@@ -195,6 +215,27 @@ func (c *Cache[T, P]) apply(kind string, raw json.RawMessage) error {
 	c.mu.Unlock()
 	c.changed()
 	return nil
+}
+
+// kindsOfEvents are those that carry an object.
+var kindsOfEvents = []string{"ADDED", "MODIFIED", "DELETED", "BOOKMARK"}
+
+// maxEvent bounds one event of a watch, in bytes.
+const maxEvent = 16 << 20
+
+// bounded reads no more than left bytes.
+type bounded struct {
+	r    io.Reader
+	left int
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, fmt.Errorf("an event is longer than %d bytes", maxEvent)
+	}
+	n, err := b.r.Read(p[:min(len(p), b.left)])
+	b.left -= n
+	return n, err
 }
 
 func nameOf(o Object) types.NamespacedName {

@@ -10,9 +10,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
+	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -32,8 +33,8 @@ const maxResponse = 256 << 20
 // Client talks to the servers of one cluster.
 type Client struct {
 	mu      sync.RWMutex
-	servers []string // base URLs; guarded by mu
-	current atomic.Uint32
+	servers []string // base URLs; guarded by mu, replaced and never changed
+	current string   // the server that is asked first: one of servers; guarded by mu
 	http    *http.Client
 	agent   string
 }
@@ -52,12 +53,16 @@ func New(servers []string, tls *tls.Config, userAgent string) (*Client, error) {
 		HTTP2:           &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 		IdleConnTimeout: time.Minute,
 	}
-	c := &Client{http: &http.Client{Transport: transport}, agent: userAgent}
+	c := &Client{agent: userAgent, http: &http.Client{Transport: transport, CheckRedirect: noRedirect}}
 	c.SetServers(servers)
 	return c, nil
 }
 
-// SetServers replaces the servers, when the cluster's have changed. An empty list changes nothing.
+// noRedirect keeps what is sent from going anywhere else.
+func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+// SetServers replaces the servers, when the cluster's have changed. An empty list changes nothing, and the server that
+// answered last stays the one that is asked first, if it is among them.
 func (c *Client) SetServers(servers []string) {
 	if len(servers) == 0 {
 		return
@@ -69,13 +74,33 @@ func (c *Client) SetServers(servers []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.servers = trimmed
+	if !slices.Contains(trimmed, c.current) {
+		c.current = trimmed[0]
+	}
+}
+
+// order returns all servers, the current one first.
+func (c *Client) order() []string {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	at := max(0, slices.Index(c.servers, c.current))
+	return slices.Concat(c.servers[at:], c.servers[:at])
+}
+
+// failed makes next the current server, unless somebody else has left the failed one already.
+func (c *Client) failed(server, next string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.current == server && slices.Contains(c.servers, next) {
+		c.current = next
+	}
 }
 
 // Servers returns the base URLs that the client knows.
 func (c *Client) Servers() []string {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	return c.servers
+	return slices.Clone(c.servers)
 }
 
 // Close ends idle connections.
@@ -92,7 +117,7 @@ type Request struct {
 	ContentType string
 }
 
-// Do carries out a request and decodes the JSON answer into out, unless out is nil. An answer of 400 or more is an
+// Do carries out a request and decodes the JSON answer into out, unless out is nil. An answer other than 2xx is an
 // error of k8s.io/apimachinery/pkg/api/errors.
 func (c *Client) Do(ctx context.Context, r Request, out any) error {
 	resp, err := c.send(ctx, r)
@@ -100,7 +125,7 @@ func (c *Client) Do(ctx context.Context, r Request, out any) error {
 		return err
 	}
 	defer resp.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(resp.Body, maxResponse))
+	data, err := readAll(resp.Body)
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", r.Method, r.Path, err)
 	}
@@ -120,7 +145,15 @@ func (c *Client) Fetch(ctx context.Context, path string) ([]byte, error) {
 		return nil, err
 	}
 	defer body.Close()
-	return io.ReadAll(io.LimitReader(body, maxResponse))
+	return readAll(body)
+}
+
+func readAll(body io.Reader) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(body, maxResponse+1))
+	if err == nil && len(data) > maxResponse {
+		err = fmt.Errorf("the answer is longer than %d bytes", maxResponse)
+	}
+	return data, err
 }
 
 // Stream is Do for answers that go on. The caller closes the reader.
@@ -139,10 +172,9 @@ func (c *Client) send(ctx context.Context, r Request) (*http.Response, error) {
 		return nil, err
 	}
 	var errs error
-	servers := c.Servers()
-	for range servers {
-		at := c.current.Load()
-		resp, err := c.sendTo(ctx, servers[int(at)%len(servers)], r, body)
+	servers := c.order()
+	for i, server := range servers {
+		resp, sent, err := c.sendTo(ctx, server, r, body)
 		if err == nil {
 			return resp, nil
 		}
@@ -151,34 +183,30 @@ func (c *Client) send(ctx context.Context, r Request) (*http.Response, error) {
 			return nil, err
 		}
 		errs = errors.Join(errs, err)
-		c.current.CompareAndSwap(at, at+1)
-		if ctx.Err() != nil || !repeatable(r.Method, err) {
-			break
+		if ctx.Err() != nil {
+			break // the server is not to blame
+		}
+		c.failed(server, servers[(i+1)%len(servers)])
+		if sent && status == nil && r.Method != http.MethodGet {
+			break // it may have been carried out
 		}
 	}
 	return nil, errs
 }
 
+// unavailable is the answer of a server that did nothing.
 func unavailable(s apierrors.APIStatus) bool { return s.Status().Code == http.StatusServiceUnavailable }
 
-// repeatable reports whether another server may be asked: nothing was sent, or it changes nothing.
-func repeatable(method string, err error) bool {
-	var dial *net.OpError
-	if errors.As(err, &dial) && dial.Op == "dial" {
-		return true
-	}
-	var status apierrors.APIStatus
-	return method == http.MethodGet || errors.As(err, &status)
-}
-
-func (c *Client) sendTo(ctx context.Context, server string, r Request, body []byte) (*http.Response, error) {
+// sendTo asks one server. sent is false if it certainly has not been reached: there was no connection to it.
+func (c *Client) sendTo(ctx context.Context, server string, r Request, body []byte) (resp *http.Response, sent bool, err error) {
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { sent = true }})
 	url := server + r.Path
 	if r.Query != "" {
 		url += "?" + r.Query
 	}
 	req, err := http.NewRequestWithContext(ctx, r.Method, url, bytes.NewReader(body))
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	req.Header.Set("User-Agent", c.agent)
 	req.Header.Set("Accept", "application/json")
@@ -188,15 +216,14 @@ func (c *Client) sendTo(ctx context.Context, server string, r Request, body []by
 	if r.ContentType != "" {
 		req.Header.Set("Content-Type", r.ContentType)
 	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return nil, err
+	if resp, err = c.http.Do(req); err != nil {
+		return nil, sent, err
 	}
-	if resp.StatusCode >= http.StatusBadRequest {
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		defer resp.Body.Close()
-		return nil, statusError(resp)
+		return nil, true, statusError(resp)
 	}
-	return resp, nil
+	return resp, true, nil
 }
 
 func encode(body any) ([]byte, error) {
@@ -215,6 +242,7 @@ func statusError(resp *http.Response) error {
 	data, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<20)) // what did not arrive is not in the message
 	var s metav1.Status
 	if json.Unmarshal(data, &s) == nil && s.Kind == "Status" {
+		s.Code = int32(resp.StatusCode) // what was said, whatever is written in it
 		return apierrors.FromObject(&s)
 	}
 	return &apierrors.StatusError{ErrStatus: metav1.Status{

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	clientcmdv1 "k8s.io/client-go/tools/clientcmd/api/v1"
 	"sigs.k8s.io/yaml"
@@ -49,6 +50,10 @@ func parseKubeconfig(data []byte) (string, pki.Identity, error) {
 			if u.Name == ctx.Context.AuthInfo {
 				id.CertPEM, id.KeyPEM = u.AuthInfo.ClientCertificateData, u.AuthInfo.ClientKeyData
 			}
+		}
+		if !strings.HasPrefix(server, "https://") || len(id.CertPEM) == 0 || len(id.AuthorityPEM) == 0 {
+			return "", id, errors.New("its current context needs an https server, its certificate authority's data and " +
+				"a client certificate's data")
 		}
 		return server, id, nil
 	}

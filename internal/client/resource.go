@@ -4,7 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"path"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -20,14 +20,20 @@ type Object interface {
 
 // Path is where a resource lives: a collection if name is empty. Empty parts are left out.
 func Path(r schema.GroupVersionResource, namespace, name, subresource string) string {
-	root := path.Join("/apis", r.Group, r.Version)
+	parts := []string{"", "apis", r.Group, r.Version}
 	if r.Group == "" {
-		root = path.Join("/api", r.Version)
+		parts = []string{"", "api", r.Version}
 	}
 	if namespace != "" {
-		root = path.Join(root, "namespaces", url.PathEscape(namespace))
+		parts = append(parts, "namespaces", url.PathEscape(namespace))
 	}
-	return path.Join(root, r.Resource, url.PathEscape(name), subresource)
+	parts = append(parts, r.Resource)
+	for _, part := range []string{name, subresource} {
+		if part != "" {
+			parts = append(parts, url.PathEscape(part))
+		}
+	}
+	return strings.Join(parts, "/") // never cleaned: a name of two dots must not lead elsewhere
 }
 
 // Get reads one object into out.

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -111,12 +112,13 @@ func joinAt(ctx context.Context, server string, token pki.Token, name, address s
 		return id, g, err
 	}
 	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(authority)
+	pool.AddCert(authority)
 	body, err := json.Marshal(Request{token.ID, token.Secret, token.Role, name, address, csr})
 	if err != nil {
 		return id, g, err
 	}
-	trusted := &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: pool}
+	// An agent's certificate, which may name any address, must not be enough to be told the secret.
+	trusted := &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: pool, VerifyConnection: pki.OnlyServers}
 	answer, err := call(ctx, trusted, http.MethodPost, server+PathJoin, body)
 	if err != nil {
 		return id, g, err
@@ -124,17 +126,23 @@ func joinAt(ctx context.Context, server string, token pki.Token, name, address s
 	if err := json.Unmarshal(answer, &g); err != nil {
 		return id, g, fmt.Errorf("the server's answer cannot be read: %w", err)
 	}
-	return pki.Identity{Pair: pki.Pair{CertPEM: g.Certificate, KeyPEM: key}, AuthorityPEM: authority}, g, nil
+	authorityPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: authority.Raw})
+	id = pki.Identity{Pair: pki.Pair{CertPEM: g.Certificate, KeyPEM: key}, AuthorityPEM: authorityPEM}
+	if _, err := id.ClientTLS(); err != nil {
+		return pki.Identity{}, Grant{}, fmt.Errorf("the server granted a certificate that cannot be used: %w", err)
+	}
+	return id, g, nil
 }
 
-// fetchAuthority gets the CA certificate from a server that is not yet trusted; the fingerprint is what is trusted.
-func fetchAuthority(ctx context.Context, server, fingerprint string) ([]byte, error) {
+// fetchAuthority gets the CA certificate from a server that is not yet trusted; the fingerprint is what is trusted, so
+// nothing but the certificate that has it is returned.
+func fetchAuthority(ctx context.Context, server, fingerprint string) (*x509.Certificate, error) {
 	untrusted := &tls.Config{MinVersion: tls.VersionTLS13, InsecureSkipVerify: true} //nolint:gosec // compared below
-	authority, err := call(ctx, untrusted, http.MethodGet, server+PathCA, nil)
+	data, err := call(ctx, untrusted, http.MethodGet, server+PathCA, nil)
 	if err != nil {
 		return nil, err
 	}
-	got, err := pki.Fingerprint(authority)
+	got, err := pki.Fingerprint(data)
 	if err != nil {
 		return nil, fmt.Errorf("the server's CA: %w", err)
 	}
@@ -142,7 +150,7 @@ func fetchAuthority(ctx context.Context, server, fingerprint string) ([]byte, er
 		return nil, fmt.Errorf("%w: the server's CA is not the one that the token names: the token is of another cluster, "+
 			"or somebody is in between", ErrRefused)
 	}
-	return authority, nil
+	return pki.ParseCertificate(data)
 }
 
 func call(ctx context.Context, c *tls.Config, method, url string, body []byte) ([]byte, error) {
@@ -154,14 +162,20 @@ func call(ctx context.Context, c *tls.Config, method, url string, body []byte) (
 	if err != nil {
 		return nil, err
 	}
-	resp, err := (&http.Client{Transport: transport}).Do(req)
+	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse // the secret goes where it was meant to and nowhere else
+	}}
+	resp, err := client.Do(req)
 	if err != nil {
 		return nil, err
 	}
 	defer resp.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err != nil {
 		return nil, err
+	}
+	if len(data) > maxAnswer {
+		return nil, fmt.Errorf("the server's answer is longer than %d bytes", maxAnswer)
 	}
 	if resp.StatusCode == http.StatusOK {
 		return data, nil

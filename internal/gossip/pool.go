@@ -24,9 +24,14 @@ const (
 	pushPullInterval = 10 * time.Second
 	rejoinInterval   = 2 * time.Second
 	joinTimeout      = 2 * time.Second
+	// maxJoins is how many members are joined at once.
+	maxJoins = 16
 	// reclaimAfter lets a restarted member come back with another address.
 	reclaimAfter = time.Second
 )
+
+// keySize is the size of the key in bytes: AES-256.
+const keySize = 32
 
 // Config describes this member.
 type Config struct {
@@ -46,6 +51,7 @@ func MemberName(role, node string) string { return role + "/" + node }
 type Pool struct {
 	list *memberlist.Memberlist
 	log  *slog.Logger
+	port string // of members whose address has none
 
 	mu      sync.Mutex
 	alive   map[string]bool // by name
@@ -55,6 +61,9 @@ type Pool struct {
 
 // Start opens the sockets and begins a pool of one. Run makes it find the others.
 func Start(c Config, log *slog.Logger) (*Pool, error) {
+	if len(c.Key) != keySize { // without a key the library would talk in the clear
+		return nil, fmt.Errorf("gossip: the key has %d bytes, not %d", len(c.Key), keySize)
+	}
 	p := &Pool{log: log, alive: map[string]bool{}, seen: map[string]bool{}, changed: make(chan struct{})}
 	m := memberlist.DefaultLANConfig()
 	m.Name = c.Name
@@ -63,6 +72,7 @@ func Start(c Config, log *slog.Logger) (*Pool, error) {
 		c.Port = DefaultPort
 	}
 	m.BindPort, m.AdvertisePort = c.Port, c.Port
+	p.port = strconv.Itoa(c.Port)
 	m.SecretKey = c.Key
 	m.TCPTimeout = joinTimeout
 	m.ProbeInterval, m.ProbeTimeout, m.SuspicionMult = probeInterval, probeTimeout, suspicionMult
@@ -85,11 +95,7 @@ func (p *Pool) Run(ctx context.Context, known func() []string) {
 	t := time.NewTicker(rejoinInterval)
 	defer t.Stop()
 	for {
-		if missing := p.missing(known()); len(missing) > 0 {
-			if _, err := p.list.Join(missing); err != nil {
-				p.log.Debug("gossip: not everybody could be joined", "error", err)
-			}
-		}
+		p.join(ctx, p.missing(known()))
 		select {
 		case <-t.C:
 		case <-ctx.Done():
@@ -98,18 +104,39 @@ func (p *Pool) Run(ctx context.Context, known func() []string) {
 	}
 }
 
+// join asks several at once: one that is dead takes joinTimeout, and must keep nobody else waiting.
+func (p *Pool) join(ctx context.Context, addresses []string) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	slots := make(chan struct{}, maxJoins)
+	for _, address := range addresses {
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			if _, err := p.list.Join([]string{address}); err != nil {
+				p.log.Debug("gossip: a member could not be joined", "address", address, "error", err)
+			}
+		})
+	}
+}
+
+// missing returns those of the known addresses, completed by the port, at which no member is.
 func (p *Pool) missing(known []string) []string {
 	here := map[string]bool{}
 	for _, m := range p.list.Members() {
-		here[m.Addr.String()] = true
+		here[m.Address()] = true
 	}
 	var missing []string
 	for _, address := range known {
-		host, _, err := net.SplitHostPort(address)
-		if err != nil {
-			host = address
+		if _, _, err := net.SplitHostPort(address); err != nil {
+			address = net.JoinHostPort(address, p.port)
 		}
-		if !here[host] {
+		if !here[address] {
+			here[address] = true // once is enough
 			missing = append(missing, address)
 		}
 	}

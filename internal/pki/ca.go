@@ -1,6 +1,7 @@
 package pki
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -22,6 +23,9 @@ const (
 	leafLifetime      = 365 * 24 * time.Hour
 	clockSkew         = time.Hour
 )
+
+// ServersGroup is the group of the servers' certificates: who has it speaks for the cluster.
+const ServersGroup = "system:holt:servers"
 
 // Authority signs certificates.
 type Authority struct {
@@ -67,6 +71,9 @@ func LoadAuthority(certPEM, keyPEM []byte) (*Authority, error) {
 	cert, err := ParseCertificate(certPEM)
 	if err != nil {
 		return nil, fmt.Errorf("certificate authority: %w", err)
+	}
+	if !cert.IsCA {
+		return nil, errors.New("certificate authority: the certificate is not one of an authority")
 	}
 	key, err := parseKey(keyPEM)
 	if err != nil {
@@ -117,15 +124,8 @@ func NewRequest() (csrPEM, keyPEM []byte, err error) {
 
 // Sign signs the request's public key for the subject. Names in the request are ignored.
 func (a *Authority) Sign(csrPEM []byte, s Subject, now time.Time) ([]byte, error) {
-	block, _ := pem.Decode(csrPEM)
-	if block == nil {
-		return nil, errors.New("signing request: not PEM")
-	}
-	csr, err := x509.ParseCertificateRequest(block.Bytes)
+	public, err := requestedKey(csrPEM)
 	if err != nil {
-		return nil, fmt.Errorf("signing request: %w", err)
-	}
-	if err := csr.CheckSignature(); err != nil {
 		return nil, fmt.Errorf("signing request: %w", err)
 	}
 	serial, err := newSerial()
@@ -140,17 +140,44 @@ func (a *Authority) Sign(csrPEM []byte, s Subject, now time.Time) ([]byte, error
 		SerialNumber: serial,
 		Subject:      pkix.Name{CommonName: s.User, Organization: s.Groups},
 		NotBefore:    now.Add(-clockSkew),
-		NotAfter:     now.Add(leafLifetime),
+		NotAfter:     earlier(now.Add(leafLifetime), a.cert.NotAfter),
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  usage,
 		DNSNames:     s.DNS,
 		IPAddresses:  s.IPs,
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, csr.PublicKey, a.key)
+	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, public, a.key)
 	if err != nil {
 		return nil, fmt.Errorf("sign certificate: %w", err)
 	}
 	return encodeCert(der), nil
+}
+
+// requestedKey returns the public key of a request whose sender has shown to hold the private one.
+func requestedKey(csrPEM []byte) (*ecdsa.PublicKey, error) {
+	block, _ := pem.Decode(csrPEM)
+	if block == nil || block.Type != "CERTIFICATE REQUEST" {
+		return nil, errors.New("not PEM")
+	}
+	csr, err := x509.ParseCertificateRequest(block.Bytes)
+	if err != nil {
+		return nil, err
+	}
+	if err := csr.CheckSignature(); err != nil {
+		return nil, err
+	}
+	public, ok := csr.PublicKey.(*ecdsa.PublicKey)
+	if !ok || public.Curve != elliptic.P256() {
+		return nil, errors.New("the key must be ECDSA P-256")
+	}
+	return public, nil
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 // Fingerprint is the SHA-256 of a PEM certificate's DER form, in hexadecimal: what a join token pins.
@@ -163,11 +190,16 @@ func Fingerprint(certPEM []byte) (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
-// ParseCertificate reads one PEM certificate.
+// ParseCertificate reads exactly one PEM certificate. Text around it is refused, because a second certificate could hide
+// there: readers of certificate pools take all that they find.
 func ParseCertificate(certPEM []byte) (*x509.Certificate, error) {
-	block, _ := pem.Decode(certPEM)
-	if block == nil || block.Type != "CERTIFICATE" {
+	const begin = "-----BEGIN CERTIFICATE-----"
+	block, rest := pem.Decode(certPEM)
+	if block == nil || !bytes.HasPrefix(bytes.TrimSpace(certPEM), []byte(begin)) || block.Type != "CERTIFICATE" {
 		return nil, errors.New("not a PEM certificate")
+	}
+	if len(bytes.TrimSpace(rest)) > 0 {
+		return nil, errors.New("there is more than one certificate")
 	}
 	return x509.ParseCertificate(block.Bytes)
 }

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 )
 
 // Kubeconfig returns the text of a kubeconfig for the identity at the server's URL.
 func (id Identity) Kubeconfig(server, user string) []byte {
+	server, user = strconv.Quote(server), strconv.Quote(user) // as YAML reads them
 	b64 := base64.StdEncoding.EncodeToString
 	return fmt.Appendf(nil, `apiVersion: v1
 kind: Config

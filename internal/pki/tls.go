@@ -4,9 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
-	"os"
-	"path/filepath"
+	"slices"
 )
 
 // Identity is a certificate, its key and the authority that peers must have: all that a TLS connection needs.
@@ -26,8 +24,28 @@ func (id Identity) ServerTLS() (*tls.Config, error) {
 	return c, nil
 }
 
-// ClientTLS dials servers of the cluster and shows them the certificate.
-func (id Identity) ClientTLS() (*tls.Config, error) { return id.config() }
+// ClientTLS dials servers of the cluster and shows them the certificate. A peer that is not a server is refused, even
+// if the authority vouches for its address: agents have certificates of the same authority.
+func (id Identity) ClientTLS() (*tls.Config, error) {
+	c, err := id.config()
+	if err != nil {
+		return nil, err
+	}
+	c.VerifyConnection = OnlyServers
+	return c, nil
+}
+
+// PeerTLS dials any node of the cluster and shows it the certificate.
+func (id Identity) PeerTLS() (*tls.Config, error) { return id.config() }
+
+// OnlyServers is a tls.Config's VerifyConnection that refuses peers other than servers. It adds to the verification of
+// the chain and replaces none of it.
+func OnlyServers(c tls.ConnectionState) error {
+	if len(c.PeerCertificates) == 0 || !slices.Contains(c.PeerCertificates[0].Subject.Organization, ServersGroup) {
+		return errors.New("the peer is no server of the cluster")
+	}
+	return nil
+}
 
 func (id Identity) config() (*tls.Config, error) {
 	cert, err := tls.X509KeyPair(id.CertPEM, id.KeyPEM)
@@ -44,51 +62,4 @@ func (id Identity) config() (*tls.Config, error) {
 		RootCAs:      pool,
 		ClientCAs:    pool,
 	}, nil
-}
-
-// The files of an identity in a folder.
-const (
-	authorityFile = "ca.crt"
-	certFile      = "tls.crt"
-	keyFile       = "tls.key"
-)
-
-// Save writes the identity into folder, which only root may enter.
-func (id Identity) Save(folder string) error {
-	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return err
-	}
-	for name, data := range map[string][]byte{authorityFile: id.AuthorityPEM, certFile: id.CertPEM, keyFile: id.KeyPEM} {
-		if err := WriteFile(filepath.Join(folder, name), data); err != nil {
-			return fmt.Errorf("save certificates: %w", err)
-		}
-	}
-	return nil
-}
-
-// LoadIdentity reads what Save wrote. The error is fs.ErrNotExist if nothing was saved.
-func LoadIdentity(folder string) (Identity, error) {
-	var id Identity
-	for name, to := range map[string]*[]byte{authorityFile: &id.AuthorityPEM, certFile: &id.CertPEM, keyFile: &id.KeyPEM} {
-		data, err := os.ReadFile(filepath.Join(folder, name))
-		if err != nil {
-			return Identity{}, err
-		}
-		*to = data
-	}
-	return id, nil
-}
-
-// WriteFile replaces a file as a whole, so that a crash leaves the old one or the new one. Only its owner may read it.
-func WriteFile(path string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(data)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -27,6 +28,9 @@ var tokenPattern = regexp.MustCompile(`^holt1\.(server|agent)\.([a-z0-9]{8})\.([
 
 // NewToken makes a token of the role with a random ID and secret.
 func NewToken(role, fingerprint string) (Token, error) {
+	if role != RoleServer && role != RoleAgent {
+		return Token{}, fmt.Errorf("%q is not a role: it is %s or %s", role, RoleServer, RoleAgent)
+	}
 	b := make([]byte, 20)
 	if _, err := rand.Read(b); err != nil {
 		return Token{}, err
@@ -38,7 +42,7 @@ func NewToken(role, fingerprint string) (Token, error) {
 func ParseToken(s string) (Token, error) {
 	m := tokenPattern.FindStringSubmatch(strings.TrimSpace(s))
 	if m == nil {
-		return Token{}, fmt.Errorf("not a join token: it reads holt1.ROLE.ID.SECRET.FINGERPRINT; " +
+		return Token{}, errors.New("not a join token: it reads holt1.ROLE.ID.SECRET.FINGERPRINT; " +
 			"a running server prints one with: holt token create --role server|agent")
 	}
 	return Token{m[1], m[2], m[3], m[4]}, nil

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+
+	clientcmdv1 "k8s.io/client-go/tools/clientcmd/api/v1"
+	"sigs.k8s.io/yaml"
 )
 
 // kubeconfig is the administrator's: the sandbox's own file, and the user's copy.
@@ -22,6 +25,30 @@ func (k kubeconfig) cluster() (Cluster, error) {
 		return nil, err
 	}
 	return newCluster(data, k.servers)
+}
+
+// adopt writes the sandbox's own file from the one that the first server wrote, and adds a context for each server,
+// named like its host: kubectl goes on when the first one is killed.
+func (k kubeconfig) adopt(written []byte, hosts []hostRecord) error {
+	var config clientcmdv1.Config
+	if err := yaml.Unmarshal(written, &config); err != nil {
+		return fmt.Errorf("the admin kubeconfig: %w", err)
+	}
+	for _, h := range hosts {
+		if h.Role != RoleServer {
+			continue
+		}
+		cluster := config.Clusters[0]
+		cluster.Name, cluster.Cluster.Server = h.Name, serverURL(h.Address)
+		config.Clusters = append(config.Clusters, cluster)
+		config.Contexts = append(config.Contexts, clientcmdv1.NamedContext{Name: h.Name,
+			Context: clientcmdv1.Context{Cluster: h.Name, AuthInfo: config.AuthInfos[0].Name}})
+	}
+	content, err := yaml.Marshal(config)
+	if err != nil {
+		return err
+	}
+	return writeFileAtomic(k.file, content)
 }
 
 // publish makes the copy. It never overwrites: the file can be the user's collection of clusters.

@@ -136,10 +136,12 @@ func (r *record) servers() []netip.Addr {
 func (r *record) serverURLs() []string {
 	var out []string
 	for _, a := range r.servers() {
-		out = append(out, "https://"+a.String()+":6443")
+		out = append(out, serverURL(a))
 	}
 	return out
 }
+
+func serverURL(a netip.Addr) string { return "https://" + a.String() + ":6443" }
 
 // cgroup is the host's cgroup, relative to the root of every hierarchy.
 func (r *record) cgroup(h hostRecord) string { return filepath.Join(cgroupTop, r.Name, h.Name) }

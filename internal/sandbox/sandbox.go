@@ -151,7 +151,8 @@ func (s *Sandbox) Name() string { return s.rec.Name }
 // Dir is the sandbox's folder; a host's data, log and run folders are in hosts/HOST below it.
 func (s *Sandbox) Dir() string { return s.dir }
 
-// Kubeconfig is the path of the administrator's kubeconfig; it names the first server.
+// Kubeconfig is the path of the administrator's kubeconfig: its current context is the first server's, and each server
+// has a context of its name.
 func (s *Sandbox) Kubeconfig() string { return filepath.Join(s.dir, kubeconfigFile) }
 
 // LogFile is the path of what a host's holt process prints, over all its starts.

@@ -154,13 +154,13 @@ func (s *Sandbox) startFirst(ctx context.Context, w *watch) error {
 	if err := first.spawn(); err != nil {
 		return err
 	}
+	adminConfig := filepath.Join(first.paths.data, "admin.kubeconfig")
 	copies := []struct{ from, to string }{
-		{filepath.Join(first.paths.data, "admin.kubeconfig"), s.Kubeconfig()},
 		{filepath.Join(first.paths.data, "server-token"), filepath.Join(s.dir, serverTokenFile)},
 		{filepath.Join(first.paths.data, "agent-token"), filepath.Join(s.dir, agentTokenFile)},
 	}
 	return w.await(ctx, func() (blamed *host, waitsFor string, err error) {
-		config, err := os.ReadFile(copies[0].from)
+		config, err := os.ReadFile(adminConfig)
 		if err != nil {
 			return first, err.Error(), nil
 		}
@@ -179,6 +179,9 @@ func (s *Sandbox) startFirst(ctx context.Context, w *watch) error {
 			if err := writeFileAtomic(c.to, content); err != nil {
 				return nil, "", err
 			}
+		}
+		if err := s.admin.adopt(config, s.rec.Hosts); err != nil {
+			return nil, "", err
 		}
 		s.log.Info("the first server serves", "host", first.Name, "address", first.Address)
 		return nil, "", nil

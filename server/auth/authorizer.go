@@ -32,11 +32,15 @@ func (z *Authorizer) Authorize(_ context.Context, a Attributes) (allowed bool, r
 
 // public paths are open to everybody, with or without a certificate: joining is guarded by its token.
 func public(verb, path string) bool {
+	if path == "/holt/v1/join" {
+		return verb == "post"
+	}
+	if verb != "get" && verb != "head" {
+		return false
+	}
 	switch path {
 	case "/healthz", "/livez", "/readyz", "/version", "/holt/v1/ca":
-		return verb == "get" || verb == "head"
-	case "/holt/v1/join":
-		return verb == "post"
+		return true
 	}
 	return strings.HasPrefix(path, "/healthz/") || strings.HasPrefix(path, "/livez/") || strings.HasPrefix(path, "/readyz/")
 }

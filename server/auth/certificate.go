@@ -40,5 +40,5 @@ func FromCertificate(cert *x509.Certificate) User {
 // NodeName returns the name of the node whose agent the user is.
 func (u User) NodeName() (string, bool) {
 	name, ok := strings.CutPrefix(u.Name, NodePrefix)
-	return name, ok && u.In(NodesGroup)
+	return name, ok && name != "" && u.In(NodesGroup)
 }

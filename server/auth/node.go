@@ -18,37 +18,53 @@ func (z *Authorizer) node(node string, a Attributes) (allowed bool, reason strin
 	case "/pods":
 		return z.ownPod(node, a)
 	case "/services", "/namespaces", "discovery.k8s.io/endpointslices":
-		return slices.Contains(reads, a.Verb), "a node may only read " + a.Resource
+		return slices.Contains(reads, a.Verb) && a.Subresource == "", "a node may only read " + a.Resource
 	case "/events", "events.k8s.io/events":
-		return slices.Contains([]string{"create", "update", "patch"}, a.Verb), "a node may only write events"
+		return slices.Contains([]string{"create", "update", "patch"}, a.Verb) && a.Subresource == "", "a node may only write events"
 	case "/configmaps", "/secrets":
 		return a.Verb == "get" && a.Subresource == "" && z.refers(node, a),
 			"no pod on node '" + node + "' refers to the object"
 	case "coordination.k8s.io/leases":
-		return a.Namespace == corev1.NamespaceNodeLease && a.Name == node && a.Verb != "delete", "a node may only use its own lease"
+		return ownLease(node, a), "a node may only use its own lease"
 	}
 	return false, "a node may not touch " + a.Resource
 }
 
-// ownNode lets a node read all nodes, whose addresses it routes to, and write its own.
+// ownLease lets a node keep the Lease of its name. The name of one to be created is for admission to check.
+func ownLease(node string, a Attributes) bool {
+	if a.Namespace != corev1.NamespaceNodeLease || a.Subresource != "" {
+		return false
+	}
+	if a.Verb == "create" {
+		return true
+	}
+	return a.Name == node && slices.Contains([]string{"get", "update", "patch"}, a.Verb)
+}
+
+// ownNode lets a node read all nodes, whose addresses it routes to, and write its own. The name of one to be created is
+// for admission to check.
 func ownNode(node string, a Attributes) (bool, string) {
+	own := a.Name == node
 	switch a.Verb {
-	case "get", "list", "watch", "create":
-		return a.Subresource == "" || a.Name == node, "a node may only touch itself"
+	case "get", "list", "watch":
+		return a.Subresource == "" || own && a.Subresource == "status", "a node may only touch itself"
+	case "create":
+		return a.Subresource == "", "a node may only touch itself"
 	case "update", "patch":
-		return a.Name == node, "node '" + node + "' cannot touch node '" + a.Name + "'"
+		return own && (a.Subresource == "" || a.Subresource == "status"), "node '" + node + "' cannot touch node '" + a.Name + "'"
 	}
 	return false, "a node may not delete nodes"
 }
 
-// ownPod lets a node read pods, and report on and finish those that are bound to it.
+// ownPod lets a node list pods, read, report on and finish those that are bound to it.
 func (z *Authorizer) ownPod(node string, a Attributes) (bool, string) {
-	if slices.Contains(reads, a.Verb) && a.Subresource == "" {
+	if (a.Verb == "list" || a.Verb == "watch") && a.Subresource == "" {
 		return true, ""
 	}
+	reading := a.Verb == "get" && (a.Subresource == "" || a.Subresource == "status")
 	finishing := a.Verb == "delete" && a.Subresource == ""
 	reporting := (a.Verb == "update" || a.Verb == "patch") && a.Subresource == "status"
-	if !finishing && !reporting {
+	if !reading && !finishing && !reporting {
 		return false, "a node may only report the status of pods, and delete those that have ended"
 	}
 	o, ok := z.view().Get(fsm.Key{Resource: "pods", Namespace: a.Namespace, Name: a.Name})
@@ -77,15 +93,24 @@ func references(pod *corev1.Pod, resource string) []string {
 		}
 	}
 	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
-		for _, e := range c.EnvFrom {
-			names = append(names, envSource(e, resource)...)
-		}
-		for _, e := range c.Env {
-			names = append(names, envVar(e, resource)...)
-		}
+		names = append(names, environment(c.EnvFrom, c.Env, resource)...)
+	}
+	for _, c := range pod.Spec.EphemeralContainers {
+		names = append(names, environment(c.EnvFrom, c.Env, resource)...)
 	}
 	for i := range pod.Spec.Volumes {
 		names = append(names, volume(&pod.Spec.Volumes[i], resource)...)
+	}
+	return names
+}
+
+func environment(from []corev1.EnvFromSource, vars []corev1.EnvVar, resource string) []string {
+	var names []string
+	for _, e := range from {
+		names = append(names, envSource(e, resource)...)
+	}
+	for _, e := range vars {
+		names = append(names, envVar(e, resource)...)
 	}
 	return names
 }

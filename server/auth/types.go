@@ -1,5 +1,7 @@
 package auth
 
+import "github.com/holt-project/holt/internal/pki"
+
 // User is who made a request, as the authenticator found out. It is a value that is not changed afterwards.
 type User struct {
 	Name   string
@@ -22,7 +24,7 @@ func (u User) In(group string) bool {
 // The groups and names that the API itself knows.
 const (
 	// ServersGroup holds the cluster's servers. Only they may say on whose behalf a forwarded request is made.
-	ServersGroup = "system:holt:servers"
+	ServersGroup = pki.ServersGroup
 	// Anonymous is the user of a request that carries no identity.
 	Anonymous = "system:anonymous"
 )

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -40,13 +41,15 @@ type Desk struct {
 	// serverNames are the names under which every server serves, besides its own address.
 	serverNames pki.Subject
 	cluster     enroll.Cluster
-	log         *slog.Logger
+	// local says that the servers are at loopback addresses, so that all nodes are on one machine.
+	local bool
+	log   *slog.Logger
 }
 
-// NewDesk makes a desk. serviceIP is the address of the Service default/kubernetes.
-func NewDesk(state State, alive func(role, name string) bool, servers func() []string, serviceIP netip.Addr,
+// NewDesk makes a desk of the server at address self. serviceIP is the address of the Service default/kubernetes.
+func NewDesk(state State, alive func(role, name string) bool, servers func() []string, self, serviceIP netip.Addr,
 	cluster enroll.Cluster, log *slog.Logger) *Desk {
-	return &Desk{state, alive, servers, ServerSubject("", netip.Addr{}, serviceIP), cluster, log}
+	return &Desk{state, alive, servers, ServerSubject("", netip.Addr{}, serviceIP), cluster, self.IsLoopback(), log}
 }
 
 // ServerSubject is whom a server's certificate is for.
@@ -160,8 +163,11 @@ func (d *Desk) subject(req enroll.Request) (pki.Subject, error) {
 	if errs := validation.IsDNS1123Subdomain(req.Name); len(errs) > 0 {
 		return pki.Subject{}, refusal{http.StatusBadRequest, fmt.Sprintf("%q cannot be a node's name: %s", req.Name, errs[0])}
 	}
+	if slices.Contains(d.serverNames.DNS, req.Name) {
+		return pki.Subject{}, refusal{http.StatusBadRequest, fmt.Sprintf("%q is a name of the API: choose another with --name", req.Name)}
+	}
 	address, err := netip.ParseAddr(req.Address)
-	if err != nil || address.IsUnspecified() || address.IsLoopback() || address.IsMulticast() {
+	if err != nil || !d.reachable(address) {
 		return pki.Subject{}, refusal{http.StatusBadRequest, fmt.Sprintf("%q is not an address that other nodes can reach", req.Address)}
 	}
 	if d.alive(req.Role, req.Name) {
@@ -179,6 +185,14 @@ func (d *Desk) subject(req enroll.Request) (pki.Subject, error) {
 		return AgentSubject(req.Name, address), nil
 	}
 	return pki.Subject{}, refusal{http.StatusBadRequest, fmt.Sprintf("%q is not a role", req.Role)}
+}
+
+// reachable reports whether a node can have the address: pods and Services have theirs in ranges of their own.
+func (d *Desk) reachable(a netip.Addr) bool {
+	if !a.Is4() || a.IsUnspecified() || a.IsMulticast() || a.IsLoopback() && !d.local {
+		return false
+	}
+	return !d.cluster.ClusterCIDR.Contains(a) && !d.cluster.ServiceCIDR.Contains(a)
 }
 
 // answer writes v as JSON.

@@ -35,8 +35,7 @@ func Members(m Membership) http.HandlerFunc {
 			answer(w, http.StatusBadRequest, enroll.Refusal{Error: err.Error()})
 			return
 		}
-		if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 ||
-			auth.FromCertificate(r.TLS.VerifiedChains[0][0]).Name != auth.ServerPrefix+req.Name {
+		if !isServer(r, req.Name) {
 			answer(w, http.StatusForbidden, enroll.Refusal{Error: "a server can only add itself"})
 			return
 		}
@@ -51,6 +50,15 @@ func Members(m Membership) http.HandlerFunc {
 		}
 		answer(w, http.StatusOK, struct{}{})
 	}
+}
+
+// isServer reports whether the peer has the certificate of the server of that name.
+func isServer(r *http.Request, name string) bool {
+	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
+		return false
+	}
+	peer := auth.FromCertificate(r.TLS.VerifiedChains[0][0])
+	return peer.Name == auth.ServerPrefix+name && peer.In(auth.ServersGroup)
 }
 
 // Status returns the handler that tells how this server is.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -17,6 +18,10 @@ const Protocol = "holt-raft/1"
 const (
 	handshakeTimeout = 5 * time.Second
 	maxHandshakes    = 512
+	// maxFromOne bounds the handshakes of one address, so that one stranger cannot take all.
+	maxFromOne = 64
+	// acceptPause lets connections be closed when the process is out of descriptors.
+	acceptPause = 50 * time.Millisecond
 )
 
 // Listener is an open port.
@@ -28,8 +33,15 @@ type Listener struct {
 	log     *slog.Logger
 
 	api, consensus *queue
-	slots          chan struct{}
 	wg             sync.WaitGroup
+	// life ends with Close, and handshakes with it.
+	life context.Context
+	end  context.CancelFunc
+
+	mu sync.Mutex
+	// shaking counts the handshakes under way by address, total all of them; guarded by mu.
+	shaking map[netip.Addr]int
+	total   int
 }
 
 // Open listens on address. server and client are the TLS configurations of this server; trusted reports whether a
@@ -45,8 +57,10 @@ func Open(address string, server, client *tls.Config, trusted func(tls.Connectio
 	client.NextProtos = []string{Protocol}
 	l := &Listener{
 		tcp: tcp, server: server, client: client, trusted: trusted, log: log,
-		api: newQueue(tcp.Addr()), consensus: newQueue(tcp.Addr()), slots: make(chan struct{}, maxHandshakes),
+		api: newQueue(tcp.Addr()), consensus: newQueue(tcp.Addr()),
+		shaking: map[netip.Addr]int{},
 	}
+	l.life, l.end = context.WithCancel(context.Background())
 	l.wg.Go(l.accept)
 	return l, nil
 }
@@ -59,6 +73,7 @@ func (l *Listener) TLS() *tls.Config { return l.server }
 
 // Close ends the port and both sides.
 func (l *Listener) Close() error {
+	l.end()
 	err := errors.Join(l.tcp.Close(), l.api.Close(), l.consensus.Close())
 	l.wg.Wait()
 	return err
@@ -72,24 +87,54 @@ func (l *Listener) accept() {
 		}
 		if err != nil {
 			l.log.Warn("accepting a connection failed", "error", err)
-			time.Sleep(50 * time.Millisecond) // out of descriptors: let some be closed
+			select {
+			case <-time.After(acceptPause):
+			case <-l.life.Done():
+			}
 			continue
 		}
-		select {
-		case l.slots <- struct{}{}:
-			l.wg.Go(func() {
-				defer func() { <-l.slots }()
-				l.handshake(conn)
-			})
-		default:
+		from := remote(conn)
+		if !l.begin(from) {
 			_ = conn.Close() // a flood; whoever is honest comes again
+			continue
 		}
+		l.wg.Go(func() {
+			defer l.done(from)
+			l.handshake(conn)
+		})
+	}
+}
+
+func remote(conn net.Conn) netip.Addr {
+	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		return a.AddrPort().Addr().Unmap()
+	}
+	return netip.Addr{}
+}
+
+func (l *Listener) begin(from netip.Addr) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.total == maxHandshakes || l.shaking[from] == maxFromOne {
+		return false
+	}
+	l.total++
+	l.shaking[from]++
+	return true
+}
+
+func (l *Listener) done(from netip.Addr) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.total--
+	if l.shaking[from]--; l.shaking[from] == 0 {
+		delete(l.shaking, from)
 	}
 }
 
 func (l *Listener) handshake(raw net.Conn) {
 	conn := tls.Server(raw, l.server)
-	ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
+	ctx, cancel := context.WithTimeout(l.life, handshakeTimeout)
 	defer cancel()
 	if err := conn.HandshakeContext(ctx); err != nil {
 		l.log.Debug("a handshake failed", "from", raw.RemoteAddr(), "error", err)
@@ -100,7 +145,7 @@ func (l *Listener) handshake(raw net.Conn) {
 	if conn.ConnectionState().NegotiatedProtocol == Protocol {
 		if !l.trusted(conn.ConnectionState()) {
 			l.log.Warn("a stream of consensus was refused: the peer is no server of this cluster", "from", raw.RemoteAddr())
-			_ = conn.Close() // told by the end of the stream
+			_ = raw.Close() // told by the end of the stream
 			return
 		}
 		to = l.consensus

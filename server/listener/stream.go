@@ -29,7 +29,8 @@ func (s *Streams) Dial(address string, timeout time.Duration) (net.Conn, error) 
 	if err != nil {
 		return nil, err
 	}
-	if !s.l.trusted(conn.(*tls.Conn).ConnectionState()) {
+	state := conn.(*tls.Conn).ConnectionState()
+	if state.NegotiatedProtocol != Protocol || !s.l.trusted(state) {
 		_ = conn.Close() // not ours to talk to
 		return nil, errors.New("the peer at " + address + " is no server of this cluster")
 	}
