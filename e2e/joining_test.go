@@ -135,9 +135,8 @@ func TestTokens(t *testing.T) {
 	refused(t, s.agent(expired), "the token has expired", "holt token create --role agent")
 
 	revoked := strings.TrimSpace(holt(t, "token", "create", "--role", "agent", "--kubeconfig", c.Kubeconfig()))
-	out := kubectl(t, c, "get", "secrets", "-n", "kube-system", "--sort-by=.metadata.creationTimestamp", "-o", "name")
-	names := strings.Fields(out)
-	kubectl(t, c, "delete", "-n", "kube-system", names[len(names)-1])
+	id := strings.Split(revoked, ".")[2]
+	kubectl(t, c, "delete", "secret", "-n", "kube-system", "holt-token-"+id)
 	refused(t, s.agent(revoked), "the token is not valid here")
 
 	refused(t, s.join(sandbox.RoleAgent, "agent-1", s.dir+"/agent", forAgents), "a living agent has the name agent-1 already")
