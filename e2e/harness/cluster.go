@@ -85,8 +85,8 @@ func readIdentity(file string) (pki.Identity, error) {
 	if err := yaml.Unmarshal(data, &config); err != nil {
 		return id, fmt.Errorf("%s: %w", file, err)
 	}
-	if len(config.Clusters) != 1 || len(config.AuthInfos) != 1 {
-		return id, fmt.Errorf("%s has %d clusters and %d users, want one of each", file, len(config.Clusters), len(config.AuthInfos))
+	if len(config.Clusters) == 0 || len(config.AuthInfos) != 1 {
+		return id, fmt.Errorf("%s has %d clusters and %d users, want one user", file, len(config.Clusters), len(config.AuthInfos))
 	}
 	user := config.AuthInfos[0].AuthInfo
 	id.CertPEM, id.KeyPEM = user.ClientCertificateData, user.ClientKeyData
