@@ -47,9 +47,19 @@ func (s stranger) agent(token string) []string {
 func (s stranger) join(role, name, dataDir, token string) []string {
 	args := []string{role, "--name", name, "--data-dir", dataDir, "--join", harness.URL(s.cluster.Servers()[0]), "--token", token}
 	if role == sandbox.RoleAgent {
-		return append(args, "--node-ip", s.address, "--run-dir", s.dir+"/run")
+		return append(args, "--node-ip", s.cluster.Agents()[1].Address, "--run-dir", s.dir+"/run")
 	}
 	return append(args, "--bind", s.address)
+}
+
+// An agent changes the network that it is in; one that is admitted by mistake must not change the machine's. So it runs
+// where a worker is, and goes with it.
+func (s stranger) refusedAgent(t *testing.T, args []string, texts ...string) {
+	t.Helper()
+	namespace := "/run/netns/" + s.cluster.Agents()[1].NetNS
+	cmd := exec.CommandContext(within(t, bound/4), "nsenter", append([]string{"--net=" + namespace, programs.Holt}, args...)...)
+	out, err := cmd.CombinedOutput()
+	checkRefused(t, args, out, err, texts)
 }
 
 // refused runs holt, which must end by itself with an error that holds every one of the texts.
@@ -121,26 +131,25 @@ func TestTokens(t *testing.T) {
 	s := newStranger(t, c)
 	forServers, forAgents := token(t, c, sandbox.RoleServer), token(t, c, sandbox.RoleAgent)
 
-	refused(t, s.agent("nonsense"), "token")
+	s.refusedAgent(t, s.agent("nonsense"), "token")
 	refused(t, s.server("nonsense"), "token")
-	refused(t, s.agent(""), "token")
+	s.refusedAgent(t, s.agent(""), "token")
 	refused(t, s.server(forAgents), "agent", "holt token create --role server")
-	refused(t, s.agent(forServers), "server", "holt token create --role agent")
-	refused(t, s.agent(withOtherSecret(t, forAgents)), "the token is not valid here")
-	refused(t, s.agent(forAgents[:len(forAgents)-8]+"00000000"), "of another cluster")
+	s.refusedAgent(t, s.agent(forServers), "server", "holt token create --role agent")
+	s.refusedAgent(t, s.agent(withOtherSecret(t, forAgents)), "the token is not valid here")
+	s.refusedAgent(t, s.agent(forAgents[:len(forAgents)-8]+"00000000"), "of another cluster")
 	refused(t, s.server(withOtherSecret(t, forServers)), "the token is not valid here")
 
 	// Expiry is kept in whole seconds, rounded down: this token has none of its millisecond left.
 	expired := strings.TrimSpace(holt(t, "token", "create", "--role", "agent", "--ttl", "1ms", "--kubeconfig", c.Kubeconfig()))
-	refused(t, s.agent(expired), "the token has expired", "holt token create --role agent")
+	s.refusedAgent(t, s.agent(expired), "the token has expired", "holt token create --role agent")
 
 	revoked := strings.TrimSpace(holt(t, "token", "create", "--role", "agent", "--kubeconfig", c.Kubeconfig()))
-	out := kubectl(t, c, "get", "secrets", "-n", "kube-system", "--sort-by=.metadata.creationTimestamp", "-o", "name")
-	names := strings.Fields(out)
-	kubectl(t, c, "delete", "-n", "kube-system", names[len(names)-1])
-	refused(t, s.agent(revoked), "the token is not valid here")
+	id := strings.Split(revoked, ".")[2]
+	kubectl(t, c, "delete", "secret", "-n", "kube-system", "holt-token-"+id)
+	s.refusedAgent(t, s.agent(revoked), "the token is not valid here")
 
-	refused(t, s.join(sandbox.RoleAgent, "agent-1", s.dir+"/agent", forAgents), "a living agent has the name agent-1 already")
+	s.refusedAgent(t, s.join(sandbox.RoleAgent, "agent-1", s.dir+"/agent", forAgents), "a living agent has the name agent-1 already")
 }
 
 // withOtherSecret changes the secret of a token: holt1.ROLE.ID.SECRET.FINGERPRINT.
@@ -162,7 +171,7 @@ func TestDataFolders(t *testing.T) {
 	dataOf := func(host string) string { return filepath.Join(c.Dir(), "hosts", host, "data") }
 
 	refused(t, s.join(sandbox.RoleServer, "server-1", dataOf("server-1"), token(t, c, sandbox.RoleServer)), "in use")
-	refused(t, s.join(sandbox.RoleAgent, "agent-1", dataOf("agent-1"), token(t, c, sandbox.RoleAgent)), "in use")
+	s.refusedAgent(t, s.join(sandbox.RoleAgent, "agent-1", dataOf("agent-1"), token(t, c, sandbox.RoleAgent)), "in use")
 
 	// A server that has founded a cluster of its own cannot join another with the same folder.
 	own := []string{"server", "--name", "stranger", "--bind", s.address, "--data-dir", filepath.Join(s.dir, "server")}
