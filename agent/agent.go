@@ -85,6 +85,8 @@ func Run(ctx context.Context, cfg Config) (err error) {
 func (a *agent) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
+	// What goroutines use is closed only after all of them have ended.
+	defer a.close()
 	defer wg.Wait()
 	defer cancel()
 
@@ -93,7 +95,6 @@ func (a *agent) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer pool.Close() //nolint:errcheck // the sockets go with the process
 	a.pool = pool
 	wg.Go(func() { a.pool.Run(ctx, a.gossipPeers) })
 
@@ -107,15 +108,26 @@ func (a *agent) run(ctx context.Context) error {
 	if err := a.openStores(ctx); err != nil {
 		return err
 	}
-	defer a.images.Close() //nolint:errcheck // pulls are cancelled; what is stored is stored
 	if err := a.openNetwork(ctx); err != nil {
 		return err
 	}
-	defer a.network.Close()
 	if err := a.openPods(); err != nil {
 		return err
 	}
 	return a.serve(ctx, &wg, registrar)
+}
+
+// close gives back what was opened. Pods and their network stay.
+func (a *agent) close() {
+	if a.network != nil {
+		a.network.Close()
+	}
+	if a.images != nil {
+		_ = a.images.Close() // pulls are cancelled; what is stored is stored
+	}
+	if a.pool != nil {
+		_ = a.pool.Close() // the sockets go with the process
+	}
 }
 
 // startCaches begins to follow the API; nothing waits for it yet.

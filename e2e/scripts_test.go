@@ -78,8 +78,10 @@ func (s scripted) setup(env *testscript.Env, programs string) error {
 		return err
 	}
 	env.Defer(func() {
-		// Side by side with other scripts; what is left goes with the cluster.
-		_, _ = s.cluster.Kubectl(context.Background(), "delete", "namespace", namespace, "--wait=false")
+		// Side by side with other scripts; what is left, also when no server answers any more, goes with the cluster.
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		_, _ = s.cluster.Kubectl(ctx, "delete", "namespace", namespace, "--wait=false")
 	})
 	kubeconfig := filepath.Join(env.WorkDir, "kubeconfig")
 	server := s.cluster.Servers()[0]

@@ -101,6 +101,10 @@ func (m members) Seen(node string) bool {
 	return m.pool.Seen(gossip.MemberName(pki.RoleAgent, node))
 }
 
+func (m members) LostAt(node string) time.Time {
+	return m.pool.LostAt(gossip.MemberName(pki.RoleAgent, node))
+}
+
 func (m members) Changed() <-chan struct{} { return m.pool.Changed() }
 
 // aliveNode reports whether gossip knows a living node of the role and name.

@@ -54,9 +54,10 @@ type Pool struct {
 	port string // of members whose address has none
 
 	mu      sync.Mutex
-	alive   map[string]bool // by name
-	seen    map[string]bool // by name: has ever been alive
-	changed chan struct{}   // closed and replaced at every change
+	alive   map[string]bool      // by name
+	seen    map[string]bool      // by name: has ever been alive
+	lost    map[string]time.Time // by name: when it was given up last
+	changed chan struct{}        // closed and replaced at every change
 }
 
 // Start opens the sockets and begins a pool of one. Run makes it find the others.
@@ -64,7 +65,7 @@ func Start(c Config, log *slog.Logger) (*Pool, error) {
 	if len(c.Key) != keySize { // without a key the library would talk in the clear
 		return nil, fmt.Errorf("gossip: the key has %d bytes, not %d", len(c.Key), keySize)
 	}
-	p := &Pool{log: log, alive: map[string]bool{}, seen: map[string]bool{}, changed: make(chan struct{})}
+	p := &Pool{log: log, alive: map[string]bool{}, seen: map[string]bool{}, lost: map[string]time.Time{}, changed: make(chan struct{})}
 	m := memberlist.DefaultLANConfig()
 	m.Name = c.Name
 	m.BindAddr, m.AdvertiseAddr = c.Address, c.Address
@@ -157,6 +158,13 @@ func (p *Pool) Seen(name string) bool {
 	return p.seen[name]
 }
 
+// LostAt is when the member of that name was given up last; zero if it never was.
+func (p *Pool) LostAt(name string) time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lost[name]
+}
+
 // Changed is closed when a member comes or goes.
 func (p *Pool) Changed() <-chan struct{} {
 	p.mu.Lock()
@@ -174,6 +182,7 @@ func (p *Pool) set(name string, alive bool) {
 		p.alive[name], p.seen[name] = true, true
 	} else {
 		delete(p.alive, name)
+		p.lost[name] = time.Now()
 	}
 	close(p.changed)
 	p.changed = make(chan struct{})

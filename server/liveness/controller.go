@@ -26,6 +26,8 @@ type Members interface {
 	Alive(node string) bool
 	// Seen reports whether it has lived at any time since this server started.
 	Seen(node string) bool
+	// LostAt is when gossip gave the agent up last; zero if it never did.
+	LostAt(node string) time.Time
 	// Changed is closed when an agent comes or goes.
 	Changed() <-chan struct{}
 }
@@ -56,7 +58,7 @@ func plan(v fsm.View, key fsm.Key, now, since time.Time, members Members) contro
 		keepTaints(&p, node, now)
 		return p
 	}
-	graceEnds := graceOf(node, since, members.Seen(node.Name))
+	graceEnds := graceOf(node, since, members)
 	if !members.Seen(node.Name) {
 		graceEnds = later(graceEnds, leaseEnds(v, node.Name))
 	}
@@ -92,17 +94,20 @@ func leaseEnds(v fsm.View, node string) time.Time {
 }
 
 // graceOf returns until when a node that gossip misses is believed to live. A node that gossip has never seen may still
-// be on its way. One that has just said that it is ready has reached a server: without patience the two would
-// contradict each other as fast as they can write.
-func graceOf(node *corev1.Node, since time.Time, seen bool) time.Time {
-	var from time.Time
-	if !seen {
-		from = later(since, node.CreationTimestamp.Time)
+// be on its way. One that has said that it is ready after gossip had lost it has reached a server: without patience
+// the two would contradict each other as fast as they can write.
+func graceOf(node *corev1.Node, since time.Time, members Members) time.Time {
+	c := readyCondition(node)
+	ready := c != nil && c.Status == corev1.ConditionTrue
+	switch {
+	case !members.Seen(node.Name) && ready:
+		return later(later(since, node.CreationTimestamp.Time), c.LastTransitionTime.Time).Add(joinGrace)
+	case !members.Seen(node.Name):
+		return later(since, node.CreationTimestamp.Time).Add(joinGrace)
+	case ready && c.LastTransitionTime.After(members.LostAt(node.Name)):
+		return c.LastTransitionTime.Add(joinGrace)
 	}
-	if c := readyCondition(node); c != nil && c.Status == corev1.ConditionTrue {
-		from = later(from, c.LastTransitionTime.Time)
-	}
-	return from.Add(joinGrace)
+	return time.Time{}
 }
 
 func later(a, b time.Time) time.Time {

@@ -14,10 +14,14 @@ import (
 )
 
 // pool is gossip as the test wants it.
-type pool struct{ alive, seen map[string]bool }
+type pool struct {
+	alive, seen map[string]bool
+	lost        time.Time
+}
 
 func (p *pool) Alive(n string) bool      { return p.alive[n] }
 func (p *pool) Seen(n string) bool       { return p.seen[n] }
+func (p *pool) LostAt(string) time.Time  { return p.lost }
 func (p *pool) Changed() <-chan struct{} { return make(chan struct{}) }
 
 type world struct {
@@ -32,7 +36,7 @@ func newWorld(t *testing.T) *world {
 	c := ct.New(t)
 	c.Now = time.Now().Truncate(time.Second).Add(time.Hour)
 	c.Create(ct.Node("n1", 10, c.Now.Add(-time.Hour)))
-	p := &pool{map[string]bool{"n1": true}, map[string]bool{"n1": true}}
+	p := &pool{alive: map[string]bool{"n1": true}, seen: map[string]bool{"n1": true}}
 	return &world{c, t, p, c.Loop(liveness.New(p, c.Now))}
 }
 
