@@ -25,7 +25,13 @@ import (
 	"github.com/holt-project/holt/server"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// A question of gossip that is under way when a pool is closed ends by itself within its deadline of two seconds; the
+// library does not wait for it.
+func TestMain(m *testing.M) {
+	const library = "github.com/hashicorp/memberlist.(*Memberlist)."
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction(library+"pushPull"), goleak.IgnoreAnyFunction(library+"probe"),
+		goleak.IgnoreAnyFunction(library+"pushPullTrigger"), goleak.IgnoreAnyFunction(library+"triggerFunc"))
+}
 
 // config describes a server on a loopback address of its own.
 func config(t *testing.T, name string) server.Config {
