@@ -54,7 +54,7 @@ type Pool struct {
 	port string // of members whose address has none
 
 	mu      sync.Mutex
-	alive   map[string]bool      // by name
+	alive   map[string]string    // addresses by name; the library changes those of its own list while it is read
 	seen    map[string]bool      // by name: has ever been alive
 	lost    map[string]time.Time // by name: when it was given up last
 	changed chan struct{}        // closed and replaced at every change
@@ -65,7 +65,7 @@ func Start(c Config, log *slog.Logger) (*Pool, error) {
 	if len(c.Key) != keySize { // without a key the library would talk in the clear
 		return nil, fmt.Errorf("gossip: the key has %d bytes, not %d", len(c.Key), keySize)
 	}
-	p := &Pool{log: log, alive: map[string]bool{}, seen: map[string]bool{}, lost: map[string]time.Time{}, changed: make(chan struct{})}
+	p := &Pool{log: log, alive: map[string]string{}, seen: map[string]bool{}, lost: map[string]time.Time{}, changed: make(chan struct{})}
 	m := memberlist.DefaultLANConfig()
 	m.Name = c.Name
 	m.BindAddr, m.AdvertiseAddr = c.Address, c.Address
@@ -128,9 +128,11 @@ func (p *Pool) join(ctx context.Context, addresses []string) {
 // missing returns those of the known addresses, completed by the port, at which no member is.
 func (p *Pool) missing(known []string) []string {
 	here := map[string]bool{}
-	for _, m := range p.list.Members() {
-		here[m.Address()] = true
+	p.mu.Lock()
+	for _, address := range p.alive {
+		here[address] = true
 	}
+	p.mu.Unlock()
 	var missing []string
 	for _, address := range known {
 		if _, _, err := net.SplitHostPort(address); err != nil {
@@ -148,7 +150,8 @@ func (p *Pool) missing(known []string) []string {
 func (p *Pool) Alive(name string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.alive[name]
+	_, ok := p.alive[name]
+	return ok
 }
 
 // Seen reports whether the member of that name has lived at any time since Start.
@@ -175,11 +178,12 @@ func (p *Pool) Changed() <-chan struct{} {
 // Close leaves without a farewell, as in a crash: a process that restarts is not to be missed.
 func (p *Pool) Close() error { return p.list.Shutdown() }
 
-func (p *Pool) set(name string, alive bool) {
+// set notes that the member lives at the address, or died if that is empty.
+func (p *Pool) set(name, address string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if alive {
-		p.alive[name], p.seen[name] = true, true
+	if address != "" {
+		p.alive[name], p.seen[name] = address, true
 	} else {
 		delete(p.alive, name)
 		p.lost[name] = time.Now()
@@ -188,12 +192,12 @@ func (p *Pool) set(name string, alive bool) {
 	p.changed = make(chan struct{})
 }
 
-// events receives memberlist's callbacks.
+// events receives memberlist's callbacks, which hold its lock over the node.
 type events Pool
 
-func (e *events) NotifyJoin(n *memberlist.Node)   { (*Pool)(e).set(n.Name, true) }
-func (e *events) NotifyLeave(n *memberlist.Node)  { (*Pool)(e).set(n.Name, false) }
-func (e *events) NotifyUpdate(n *memberlist.Node) { (*Pool)(e).set(n.Name, true) }
+func (e *events) NotifyJoin(n *memberlist.Node)   { (*Pool)(e).set(n.Name, n.Address()) }
+func (e *events) NotifyLeave(n *memberlist.Node)  { (*Pool)(e).set(n.Name, "") }
+func (e *events) NotifyUpdate(n *memberlist.Node) { (*Pool)(e).set(n.Name, n.Address()) }
 
 // logWriter takes memberlist's lines, which are for whoever debugs it.
 type logWriter struct{ log *slog.Logger }
