@@ -31,6 +31,9 @@ func (c *Config) identify(ctx context.Context) (pki.Identity, enroll.Grant, erro
 	if err != nil {
 		return id, g, fmt.Errorf("the node's certificate: %w", err)
 	}
+	if err := enroll.SameCluster(id, c.Token, c.DataDir); err != nil {
+		return id, g, err
+	}
 	data, err := os.ReadFile(c.data(grantFile))
 	if err != nil {
 		return id, g, fmt.Errorf("what the node knows of its cluster: %w", err)

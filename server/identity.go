@@ -59,6 +59,9 @@ func (c *Config) load(ctx context.Context) (credentials, error) {
 	if err := c.covered(id); err != nil {
 		return credentials{}, err
 	}
+	if err := enroll.SameCluster(id, c.Token, c.DataDir); err != nil {
+		return credentials{}, err
+	}
 	key, err := os.ReadFile(c.path(gossipKeyFile))
 	if err != nil {
 		return credentials{}, fmt.Errorf("the gossip key: %w", err)

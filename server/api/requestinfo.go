@@ -25,6 +25,8 @@ type RequestInfo struct {
 	// Name is the object's name. For a list or watch it is the one that a field selector singles out: authorization
 	// may allow that where it forbids the whole list.
 	Name string
+	// Fields is the field selector of a list or watch, as it was written.
+	Fields string
 	// extra says that the path goes on behind the subresource.
 	extra bool
 }
@@ -109,7 +111,8 @@ func (i *RequestInfo) collection(u *url.URL) {
 		}
 	}
 	if i.Verb == "list" || i.Verb == "watch" || i.Verb == "deletecollection" {
-		i.Name = selectedName(u.Query().Get("fieldSelector"))
+		i.Fields = u.Query().Get("fieldSelector")
+		i.Name = selectedName(i.Fields)
 	}
 }
 
@@ -152,5 +155,6 @@ func (i RequestInfo) attributes(u auth.User) auth.Attributes {
 	return auth.Attributes{
 		User: u, Verb: i.Verb, Path: i.Path, ResourceRequest: i.ResourceRequest, Group: i.Group, Version: i.Version,
 		Namespace: i.Namespace, Resource: i.Resource, Subresource: i.Subresource, Name: i.Name,
+		Fields: i.Fields,
 	}
 }

@@ -77,6 +77,11 @@ var (
 
 func path(verb, path string) auth.Attributes { return auth.Attributes{Verb: verb, Path: path} }
 
+func selecting(fields string, a auth.Attributes) auth.Attributes {
+	a.Fields = fields
+	return a
+}
+
 func on(verb, resource, namespace, name, sub string) auth.Attributes {
 	a := auth.Attributes{Verb: verb, Resource: resource, Namespace: namespace, Name: name, Subresource: sub, ResourceRequest: true, Version: "v1"}
 	switch resource {
@@ -139,7 +144,11 @@ func TestAuthorize(t *testing.T) {
 		{agent, on("delete", "nodes", "", "n1", ""), false},
 		{agent, on("deletecollection", "nodes", "", "n1", ""), false},
 
-		{agent, on("watch", "pods", "", "", ""), true},
+		{agent, on("watch", "pods", "", "", ""), false},
+		{agent, selecting("spec.nodeName=n1", on("watch", "pods", "", "", "")), true},
+		{agent, selecting("spec.nodeName=n1,status.phase=Running", on("list", "pods", "", "", "")), true},
+		{agent, selecting("spec.nodeName=n2", on("list", "pods", "", "", "")), false},
+		{agent, selecting("spec.nodeName!=n1", on("list", "pods", "", "", "")), false},
 		{agent, on("get", "pods", "default", "mine", ""), true},
 		{agent, on("get", "pods", "default", "other", ""), false},
 		{agent, on("get", "pods", "default", "mine", "log"), false},

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/fields"
 
 	"github.com/holt-project/holt/fsm"
 )
@@ -56,10 +57,10 @@ func ownNode(node string, a Attributes) (bool, string) {
 	return false, "a node may not delete nodes"
 }
 
-// ownPod lets a node list pods, read, report on and finish those that are bound to it.
+// ownPod lets a node read, report on and finish the pods that are bound to it (KEP-4601: a list must ask for them).
 func (z *Authorizer) ownPod(node string, a Attributes) (bool, string) {
 	if (a.Verb == "list" || a.Verb == "watch") && a.Subresource == "" {
-		return true, ""
+		return asksFor(a.Fields, node), "a node may only list pods with the field selector spec.nodeName=" + node
 	}
 	reading := a.Verb == "get" && (a.Subresource == "" || a.Subresource == "status")
 	finishing := a.Verb == "delete" && a.Subresource == ""
@@ -154,4 +155,14 @@ func volume(v *corev1.Volume, resource string) []string {
 		}
 	}
 	return names
+}
+
+// asksFor reports whether a field selector leaves only pods of the node.
+func asksFor(selector, node string) bool {
+	s, err := fields.ParseSelector(selector)
+	if err != nil {
+		return false
+	}
+	value, exact := s.RequiresExactMatch("spec.nodeName")
+	return exact && value == node
 }

@@ -40,6 +40,8 @@ type Attributes struct {
 	Resource    string
 	Subresource string
 	Name        string
+	// Fields is the field selector of a list or watch, as the client wrote it.
+	Fields string
 	// Path is the request's path; decisive only when ResourceRequest is false.
 	Path            string
 	ResourceRequest bool
