@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -67,6 +68,13 @@ func (r *recorder) count(name string) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.planned[name]
+}
+
+// times tells when a plan was asked for.
+func (r *recorder) times() []time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.at)
 }
 
 // writerFunc is a Writer.
@@ -144,8 +152,8 @@ func TestPlansAgainWhenAsked(t *testing.T) {
 		}
 		time.Sleep(2 * time.Hour)
 		synctest.Wait()
-		if r.count("a") != 2 || !r.at[1].Equal(begin.Add(time.Hour)) {
-			t.Fatalf("planned at %v", r.at)
+		if r.count("a") != 2 || !r.times()[1].Equal(begin.Add(time.Hour)) {
+			t.Fatalf("planned at %v", r.times())
 		}
 	})
 }
@@ -262,8 +270,9 @@ func TestFailuresBackOff(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		last := time.Duration(0)
-		for i := 1; i < len(r.at); i++ {
-			pause := r.at[i].Sub(r.at[i-1])
+		at := r.times()
+		for i := 1; i < len(at); i++ {
+			pause := at[i].Sub(at[i-1])
 			if i == 1 && pause > 200*time.Millisecond || pause < last || pause > 31*time.Second {
 				t.Fatalf("pause %d is %v after %v", i, pause, last)
 			}
