@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -40,7 +42,7 @@ func (l lan) setForwarding() error {
 		Name: "postrouting", Table: table, Type: nftables.ChainTypeNAT,
 		Hooknum: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityNATSource,
 	})
-	conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: masquerade(l.subnet)})
+	conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: masquerade(l.subnet, l.bridge)})
 	if !on || len(marked) > 0 {
 		conn.AddChain(&nftables.Chain{Name: forwardMark, Table: table})
 	}
@@ -99,8 +101,11 @@ func markedTables(conn *nftables.Conn) ([]string, error) {
 	return marked, nil
 }
 
-// masquerade is: ip saddr SUBNET ip daddr != SUBNET masquerade.
-func masquerade(subnet netip.Prefix) []expr.Any {
+// masquerade is: oifname != BRIDGE ip saddr SUBNET ip daddr != SUBNET masquerade. On a machine that shows bridged
+// frames to nftables, what goes from host to host for a pod comes by here too, and keeps its address.
+func masquerade(subnet netip.Prefix, bridge string) []expr.Any {
+	name := make([]byte, unix.IFNAMSIZ)
+	copy(name, bridge)
 	network := subnet.Masked().Addr().AsSlice()
 	mask := binaryutil.BigEndian.PutUint32(^uint32(0) << (32 - subnet.Bits()))
 	match := func(offset uint32, op expr.CmpOp) []expr.Any {
@@ -111,8 +116,12 @@ func masquerade(subnet netip.Prefix) []expr.Any {
 		}
 	}
 	const sourceOffset, destinationOffset = 12, 16 // of the IPv4 header, RFC 791
-	exprs := append(match(sourceOffset, expr.CmpOpEq), match(destinationOffset, expr.CmpOpNeq)...)
-	return append(exprs, &expr.Masq{})
+	outside := []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: name},
+	}
+	return slices.Concat(outside, match(sourceOffset, expr.CmpOpEq), match(destinationOffset, expr.CmpOpNeq),
+		[]expr.Any{&expr.Masq{}})
 }
 
 func forwarding() (bool, error) {
