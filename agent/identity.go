@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/holt-project/holt/internal/enroll"
+	"github.com/holt-project/holt/internal/folder"
 	"github.com/holt-project/holt/internal/pki"
 )
 
@@ -79,7 +80,7 @@ func (c *Config) keep(id pki.Identity, g enroll.Grant) error {
 	if err != nil {
 		return err
 	}
-	if err := pki.WriteFile(c.data(grantFile), data); err != nil {
+	if err := folder.WriteFile(c.data(grantFile), data); err != nil {
 		return err
 	}
 	return id.Save(c.data(identityDir))

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/holt-project/holt/internal/enroll"
+	"github.com/holt-project/holt/internal/folder"
 	"github.com/holt-project/holt/internal/pki"
 	"github.com/holt-project/holt/server/auth"
 	"github.com/holt-project/holt/server/join"
@@ -151,7 +152,7 @@ func (c *Config) found(now time.Time) (credentials, error) {
 		return credentials{}, err
 	}
 	// The order matters: the identity comes last, and with it the founding is complete.
-	if err := pki.WriteFile(c.path(bootstrapFile), data); err != nil {
+	if err := folder.WriteFile(c.path(bootstrapFile), data); err != nil {
 		return credentials{}, err
 	}
 	return credentials{id, f.GossipKey, f}, c.keep(id, f.GossipKey)
@@ -161,14 +162,14 @@ func (c *Config) keep(id pki.Identity, gossipKey []byte) error {
 	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 		return err
 	}
-	if err := pki.WriteFile(c.path(gossipKeyFile), gossipKey); err != nil {
+	if err := folder.WriteFile(c.path(gossipKeyFile), gossipKey); err != nil {
 		return err
 	}
 	data, err := json.Marshal(c.agreed())
 	if err != nil {
 		return err
 	}
-	if err := pki.WriteFile(c.path(clusterFile), data); err != nil {
+	if err := folder.WriteFile(c.path(clusterFile), data); err != nil {
 		return err
 	}
 	return id.Save(c.path(identityDir))

@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/holt-project/holt/fsm"
+	"github.com/holt-project/holt/internal/folder"
 	"github.com/holt-project/holt/internal/pki"
 	"github.com/holt-project/holt/server/auth"
 	"github.com/holt-project/holt/server/join"
@@ -212,7 +213,7 @@ func (s *server) writeFiles() error {
 	}
 	if f := s.found.Load(); f != nil {
 		for role, file := range map[string]string{pki.RoleServer: serverTokenFile, pki.RoleAgent: agentTokenFile} {
-			if err := pki.WriteFile(s.path(file), []byte(f.token(role).String()+"\n")); err != nil {
+			if err := folder.WriteFile(s.path(file), []byte(f.token(role).String()+"\n")); err != nil {
 				return err
 			}
 		}

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+
+	"github.com/holt-project/holt/internal/folder"
 )
 
 // ErrNoAddress says that the node's pod subnet has no free address.
@@ -122,32 +124,10 @@ func (l *leases) save() error {
 	if err != nil {
 		return fmt.Errorf("network: encode the record of addresses: %w", err)
 	}
-	if err := replaceFile(l.path, raw); err != nil {
+	if err := folder.WriteFile(l.path, raw); err != nil {
 		return fmt.Errorf("network: write the record of addresses: %w", err)
 	}
 	return nil
-}
-
-func replaceFile(path string, content []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // destroy forgets all addresses.

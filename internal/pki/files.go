@@ -8,31 +8,33 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/holt-project/holt/internal/folder"
 )
 
 // identityFile holds a whole identity in a folder: the key, its certificate, and the authority's certificate. It is one
 // file, so that a crash never leaves a key beside the certificate of another.
 const identityFile = "identity.pem"
 
-// Save writes the identity into folder, which only its owner may enter. After a crash there is the old one or the new.
-func (id Identity) Save(folder string) error {
+// Save writes the identity into dir, which only its owner may enter. After a crash there is the old one or the new.
+func (id Identity) Save(dir string) error {
 	if _, err := id.config(); err != nil {
 		return fmt.Errorf("save certificates: %w", err)
 	}
-	if err := errors.Join(os.MkdirAll(folder, 0o700), os.Chmod(folder, 0o700)); err != nil {
+	if err := errors.Join(os.MkdirAll(dir, 0o700), os.Chmod(dir, 0o700)); err != nil {
 		return fmt.Errorf("save certificates: %w", err)
 	}
 	bundle := bytes.Join([][]byte{id.KeyPEM, id.CertPEM, id.AuthorityPEM}, nil)
-	if err := WriteFile(filepath.Join(folder, identityFile), bundle); err != nil {
+	if err := folder.WriteFile(filepath.Join(dir, identityFile), bundle); err != nil {
 		return fmt.Errorf("save certificates: %w", err)
 	}
-	return syncDir(filepath.Dir(folder))
+	return folder.Sync(filepath.Dir(dir))
 }
 
 // LoadIdentity reads what Save wrote, and checks that key and certificate belong together. The error is fs.ErrNotExist
 // if nothing was saved.
-func LoadIdentity(folder string) (Identity, error) {
-	path := filepath.Join(folder, identityFile)
+func LoadIdentity(dir string) (Identity, error) {
+	path := filepath.Join(dir, identityFile)
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return Identity{}, err
@@ -53,29 +55,4 @@ func LoadIdentity(folder string) (Identity, error) {
 		return Identity{}, fmt.Errorf("%s: the authority: %w", path, err)
 	}
 	return id, nil
-}
-
-// WriteFile replaces a file as a whole, so that a crash leaves the old one or the new one, and a power cut after it
-// returned the new one. Only its owner may read it.
-func WriteFile(path string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }

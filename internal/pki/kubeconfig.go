@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+
+	"github.com/holt-project/holt/internal/folder"
 )
 
 // Kubeconfig returns the text of a kubeconfig for the identity at the server's URL.
@@ -38,5 +40,5 @@ func (id Identity) SaveKubeconfig(path, server, user string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	return WriteFile(path, id.Kubeconfig(server, user))
+	return folder.WriteFile(path, id.Kubeconfig(server, user))
 }

@@ -23,7 +23,7 @@ func Down(ctx context.Context, name string) (found bool, err error) {
 	if err := requireRoot(); err != nil {
 		return false, err
 	}
-	dir, err := folder(name)
+	dir, err := folderOf(name)
 	if err != nil {
 		return false, err
 	}

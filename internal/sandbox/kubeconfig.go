@@ -9,6 +9,8 @@ import (
 
 	clientcmdv1 "k8s.io/client-go/tools/clientcmd/api/v1"
 	"sigs.k8s.io/yaml"
+
+	"github.com/holt-project/holt/internal/folder"
 )
 
 // kubeconfig is the administrator's: the sandbox's own file, and the user's copy.
@@ -48,7 +50,7 @@ func (k kubeconfig) adopt(written []byte, hosts []hostRecord) error {
 	if err != nil {
 		return err
 	}
-	return writeFileAtomic(k.file, content)
+	return folder.WriteFile(k.file, content)
 }
 
 // publish makes the copy. It never overwrites: the file can be the user's collection of clusters.

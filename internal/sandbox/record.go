@@ -2,13 +2,14 @@ package sandbox
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/holt-project/holt/internal/folder"
 )
 
 // Roles of a host.
@@ -179,7 +180,7 @@ func (r *record) write(dir string) error {
 	if err != nil {
 		return err
 	}
-	return writeFileAtomic(filepath.Join(dir, recordFile), append(data, '\n'))
+	return folder.WriteFile(filepath.Join(dir, recordFile), append(data, '\n'))
 }
 
 // readRecord returns an error that wraps os.ErrNotExist if the sandbox's Up was killed before it made anything.
@@ -197,17 +198,4 @@ func readRecord(dir string) (*record, error) {
 		return nil, fmt.Errorf("%s is not a record that this holt understands", file)
 	}
 	return &r, nil
-}
-
-// writeFileAtomic leaves the old file or the whole new one, never a part, also over a power cut.
-func writeFileAtomic(file string, data []byte) (err error) {
-	tmp, err := os.OpenFile(file+".tmp", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = tmp.Write(data)
-	if err := errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
-		return err
-	}
-	return os.Rename(file+".tmp", file)
 }

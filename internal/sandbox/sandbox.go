@@ -53,7 +53,7 @@ type Host struct {
 // Load returns a handle on a sandbox that Up started, below $HOLT_SANDBOX_ROOT or else /var/lib/holt/sandboxes. The
 // error wraps ErrNotFound if there is none.
 func Load(name string) (*Sandbox, error) {
-	dir, err := folder(name)
+	dir, err := folderOf(name)
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +130,7 @@ func List() ([]string, error) {
 	return names, nil
 }
 
-func folder(name string) (string, error) {
+func folderOf(name string) (string, error) {
 	if err := validateName(name); err != nil {
 		return "", err
 	}

@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+
+	"github.com/holt-project/holt/internal/folder"
 )
 
 // cleanupTimeout bounds the removal of a sandbox that did not become ready, after its caller's context has ended.
@@ -79,7 +81,7 @@ func (s *Sandbox) bringUp(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	if err := writeFileAtomic(filepath.Join(s.dir, resolvConfFile), resolvers); err != nil {
+	if err := folder.WriteFile(filepath.Join(s.dir, resolvConfFile), resolvers); err != nil {
 		return err
 	}
 	var booting errgroup.Group
@@ -176,7 +178,7 @@ func (s *Sandbox) startFirst(ctx context.Context, w *watch) error {
 			if err != nil {
 				return first, err.Error(), nil
 			}
-			if err := writeFileAtomic(c.to, content); err != nil {
+			if err := folder.WriteFile(c.to, content); err != nil {
 				return nil, "", err
 			}
 		}

@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/holt-project/holt/internal/folder"
 )
 
 // identity says whose a data folder is.
@@ -21,7 +23,7 @@ func claim(dir string, mine identity) error {
 	path := filepath.Join(dir, "identity.json")
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return writeSynced(path, mine)
+		return mine.write(path)
 	}
 	if err != nil {
 		return fmt.Errorf("read %s: %w", path, err)
@@ -39,35 +41,10 @@ func claim(dir string, mine identity) error {
 	return nil
 }
 
-// writeSynced writes the file so that after a power cut it is there as a whole or not at all.
-func writeSynced(path string, content identity) (err error) {
-	data, err := json.Marshal(content)
+func (i identity) write(path string) error {
+	data, err := json.Marshal(i)
 	if err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".identity-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(tmp.Name()))
-		}
-	}()
-	_, err = tmp.Write(append(data, '\n'))
-	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
+	return folder.WriteFile(path, append(data, '\n'))
 }

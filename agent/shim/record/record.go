@@ -8,30 +8,20 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/holt-project/holt/internal/folder"
 )
 
 // suffix of every record; what a crash leaves half written does not have it.
 const suffix = ".json"
 
 // Write stores value as JSON at path, durably and atomically, with mode 0600.
-func Write(path string, value any) (err error) {
+func Write(path string, value any) error {
 	data, err := json.Marshal(value)
 	if err != nil {
 		return err
 	}
-	half := path + ".new"
-	f, err := os.OpenFile(half, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(half, path)
-	}
-	if err == nil {
-		err = syncDir(filepath.Dir(path))
-	}
+	err = folder.WriteFile(path, data)
 	if err != nil {
 		return fmt.Errorf("record %s: %w", filepath.Base(path), err)
 	}
@@ -79,14 +69,5 @@ func Remove(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
-}
-
-// syncDir makes a rename or a removal in dir durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return folder.Sync(filepath.Dir(path))
 }
