@@ -116,6 +116,7 @@ run: build images kubectl
 		'  kubectl rollout undo deployment/whoami' \
 		'  holt hosts                                      # who leads?' \
 		'  holt host kill server-1                         # a power cut; then: holt host start server-1' \
+		'  kubectl --context server-2 get nodes            # each server has a context' \
 		'  make down                                       # leaves nothing behind'
 
 down:

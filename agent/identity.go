@@ -18,6 +18,8 @@ import (
 const joinRetry = time.Second
 
 const (
+	// nodePrefix begins the user names of agents.
+	nodePrefix  = "system:node:"
 	identityDir = "tls"
 	grantFile   = "cluster.json"
 )
@@ -32,7 +34,8 @@ func (c *Config) identify(ctx context.Context) (pki.Identity, enroll.Grant, erro
 	if err != nil {
 		return id, g, fmt.Errorf("the node's certificate: %w", err)
 	}
-	if err := enroll.SameCluster(id, c.Token, c.DataDir); err != nil {
+	mine := enroll.Member{Role: "agent", Prefix: nodePrefix, Name: c.Name, Address: c.NodeIP, AddressFlag: "--node-ip"}
+	if err := mine.Owns(id, c.DataDir, c.Token); err != nil {
 		return id, g, err
 	}
 	data, err := os.ReadFile(c.data(grantFile))

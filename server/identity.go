@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/holt-project/holt/internal/enroll"
@@ -57,10 +56,8 @@ func (c *Config) load(ctx context.Context) (credentials, error) {
 	case err != nil:
 		return credentials{}, fmt.Errorf("the server's certificates: %w", err)
 	}
-	if err := c.covered(id); err != nil {
-		return credentials{}, err
-	}
-	if err := enroll.SameCluster(id, c.Token, c.DataDir); err != nil {
+	mine := enroll.Member{Role: "server", Prefix: auth.ServerPrefix, Name: c.Name, Address: c.Bind, AddressFlag: "--bind"}
+	if err := mine.Owns(id, c.DataDir, c.Token); err != nil {
 		return credentials{}, err
 	}
 	key, err := os.ReadFile(c.path(gossipKeyFile))
@@ -72,23 +69,6 @@ func (c *Config) load(ctx context.Context) (credentials, error) {
 	}
 	f, err := c.loadFounding()
 	return credentials{id, key, f}, err
-}
-
-// covered checks that the certificate is for this server: others would refuse it at another address.
-func (c *Config) covered(id pki.Identity) error {
-	cert, err := pki.ParseCertificate(id.CertPEM)
-	if err != nil {
-		return fmt.Errorf("the server's certificate: %w", err)
-	}
-	if name := strings.TrimPrefix(cert.Subject.CommonName, auth.ServerPrefix); name != c.Name {
-		return fmt.Errorf("the data folder %s is of the server %s, not %s: start it with --name %s, or choose another with --data-dir",
-			c.DataDir, name, c.Name, name)
-	}
-	if err := cert.VerifyHostname(c.Bind.String()); err != nil {
-		return fmt.Errorf("the server's certificate is not for --bind %s: use the address with which it joined, or join anew with an empty data folder: %w",
-			c.Bind, err)
-	}
-	return nil
 }
 
 // enroll joins the cluster, waiting for a server that answers.

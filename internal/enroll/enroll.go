@@ -193,21 +193,3 @@ func refusal(resp *http.Response, data []byte) error {
 	}
 	return errors.New(r.Error)
 }
-
-// SameCluster refuses to go on with a data folder of one cluster and a token of another. A node that has joined needs no
-// token; text that is none is left to whoever needs it.
-func SameCluster(id pki.Identity, token, dataDir string) error {
-	t, err := pki.ParseToken(token)
-	if err != nil {
-		return nil
-	}
-	own, err := pki.Fingerprint(id.AuthorityPEM)
-	if err != nil {
-		return err
-	}
-	if own != t.Fingerprint {
-		return fmt.Errorf("the data folder %s belongs to another cluster than the token: choose another folder with "+
-			"--data-dir, or empty it to join the token's cluster", dataDir)
-	}
-	return nil
-}
