@@ -87,16 +87,7 @@ func (s *server) firstOps() ([]fsm.Op, error) {
 
 // createOp prepares an object of our own as the API would.
 func (s *server) createOp(obj fsm.Value) (fsm.Op, error) {
-	resource := "secrets"
-	switch obj.(type) {
-	case *corev1.Namespace:
-		resource = "namespaces"
-	case *corev1.Service:
-		resource = "services"
-	case *discoveryv1.EndpointSlice:
-		resource = "endpointslices.discovery.k8s.io"
-	}
-	k := s.kinds.ByStore(resource)
+	k := s.kinds.Of(obj)
 	obj.SetUID(types.UID(uuid.NewString()))
 	obj.SetCreationTimestamp(metav1.NewTime(time.Now().Truncate(time.Second)))
 	if k.Default != nil {
@@ -106,7 +97,8 @@ func (s *server) createOp(obj fsm.Value) (fsm.Op, error) {
 		k.Prepare(obj, nil)
 	}
 	raw, err := k.Encode(obj)
-	return fsm.Op{Verb: fsm.Create, Resource: resource, Namespace: obj.GetNamespace(), Name: obj.GetName(), Raw: raw}, err
+	key := k.Key(obj.GetNamespace(), obj.GetName())
+	return fsm.Op{Verb: fsm.Create, Resource: key.Resource, Namespace: key.Namespace, Name: key.Name, Raw: raw}, err
 }
 
 func (s *server) apiServiceObject() *corev1.Service {

@@ -2,6 +2,7 @@ package kinds
 
 import (
 	"fmt"
+	"reflect"
 	"sort"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -18,6 +19,7 @@ type Registry struct {
 	byResource map[schema.GroupVersionResource]*Kind
 	byKind     map[schema.GroupVersionKind]*Kind
 	byStore    map[string]*Kind
+	byType     map[reflect.Type]*Kind
 }
 
 // NewRegistry makes a registry. It panics on a duplicate, because that is a mistake in a registration.
@@ -26,6 +28,7 @@ func NewRegistry(all ...*Kind) *Registry {
 		byResource: map[schema.GroupVersionResource]*Kind{},
 		byKind:     map[schema.GroupVersionKind]*Kind{},
 		byStore:    map[string]*Kind{},
+		byType:     map[reflect.Type]*Kind{},
 	}
 	for _, k := range all {
 		store := k.GroupResource().String()
@@ -33,6 +36,7 @@ func NewRegistry(all ...*Kind) *Registry {
 			panic(fmt.Sprintf("kinds: %s is registered twice", k.GVK))
 		}
 		r.byResource[k.GVR()], r.byKind[k.GVK], r.byStore[store] = k, k, k
+		r.byType[reflect.TypeOf(k.New())] = k
 		r.kinds = append(r.kinds, k)
 	}
 	sort.Slice(r.kinds, func(i, j int) bool {
@@ -56,6 +60,9 @@ func (r *Registry) ByKind(gvk schema.GroupVersionKind) *Kind { return r.byKind[g
 
 // ByStore finds a kind by its key in the store ("deployments.apps"), or returns nil.
 func (r *Registry) ByStore(resource string) *Kind { return r.byStore[resource] }
+
+// Of finds the kind of an object by its Go type, or returns nil.
+func (r *Registry) Of(obj fsm.Value) *Kind { return r.byType[reflect.TypeOf(obj)] }
 
 // Schema describes the kinds to the store.
 func (r *Registry) Schema() *fsm.Schema {
