@@ -41,8 +41,11 @@ func TestWatch(t *testing.T) {
 		t.Fatalf("the watch ended without %q; it printed since the last match: %q", pattern, seen)
 	}
 
-	kubectl(t, c, "run", "one", "-n", namespace, "--image=holt.local/whoami:1")
+	// Once a first pod is shown, the watch has begun, and nothing of the second can be missed.
+	kubectl(t, c, "run", "first", "-n", namespace, "--image=holt.local/whoami:1")
 	expect(`^EVENT +NAME +READY +STATUS +RESTARTS +AGE$`)
+	expect(`^ADDED +first `)
+	kubectl(t, c, "run", "one", "-n", namespace, "--image=holt.local/whoami:1")
 	expect(`^ADDED +one +0/1 +Pending `)
 	expect(`^MODIFIED +one +1/1 +Running `)
 	kubectl(t, c, "delete", "-n", namespace, "pod", "one", "--wait=false")
