@@ -97,6 +97,7 @@ kubectl:
 
 run: build images kubectl
 	@if ! bin/holt hosts >/dev/null 2>&1; then \
+		rm -f $(KUBECONFIG); \
 		bin/holt up --servers $(SERVERS) --agents $(AGENTS) --images bin/images --kubeconfig $(KUBECONFIG); \
 	elif $(KUBECTL) --request-timeout=20s get nodes >/dev/null 2>&1; then \
 		echo 'The sandbox already runs, with the binary that it was started with (make down stops it).'; \
@@ -122,6 +123,7 @@ run: build images kubectl
 down:
 	@[ -x bin/holt ] || $(MAKE) build
 	bin/holt down
+	rm -f $(KUBECONFIG)
 
 test: test-packages lint unit e2e
 
