@@ -6,6 +6,10 @@ import (
 	"net"
 	"os"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/holt-project/holt/server/consensus/disk"
 )
 
 // Transport carries the streams between servers. Whoever provides it authenticates both ends: everything that
@@ -31,6 +35,9 @@ type Timing struct {
 	Lease time.Duration
 	// Request bounds every wait whose context has no deadline. Default 10 s.
 	Request time.Duration
+	// Commit is how long a follower of an idle leader waits to hear that an entry is committed, at most twice. It is
+	// the delay of watches on followers; reads do not wait for it. Default 20 ms.
+	Commit time.Duration
 	// Disk is how long one write may take before the process ends, so that another server can lead.
 	// Default 10 s.
 	Disk time.Duration
@@ -58,6 +65,8 @@ type Config struct {
 	SnapshotThreshold uint64
 	SnapshotInterval  time.Duration
 	SnapshotTrailing  uint64
+	// Storage opens what is kept in DataDir. Nil stands for disk.OpenFiles; a simulation brings its own.
+	Storage func(dir string, log hclog.Logger) (disk.Storage, error)
 	// Log may be nil: slog.Default then.
 	Log *slog.Logger
 	// Fatal is called when the server cannot go on without risk to the data. If it returns, the node applies
@@ -76,9 +85,13 @@ func (c Config) withDefaults() Config {
 			os.Exit(1)
 		}
 	}
+	if c.Storage == nil {
+		c.Storage = disk.OpenFiles
+	}
 	fill(&c.Timing.Heartbeat, 500*time.Millisecond)
 	fill(&c.Timing.Election, 500*time.Millisecond)
 	fill(&c.Timing.Lease, 400*time.Millisecond)
+	fill(&c.Timing.Commit, 20*time.Millisecond)
 	fill(&c.Timing.Request, 10*time.Second)
 	fill(&c.Timing.Disk, 10*time.Second)
 	fill(&c.SnapshotThreshold, 8192)

@@ -26,7 +26,7 @@
 //     gets heartbeats, but no entry. There is no pipeline; with group commit it would gain nothing.
 //   - Entries for a server that is down are tried ever less often, at last every 10 s. transport holds them until
 //     the server answers heartbeats.
-//   - A disk that hangs leaves the leader heart-beating and never replaced (#503). disk ends the process.
+//   - A disk that hangs leaves the leader heart-beating and never replaced (#503). disk.Guard ends the process.
 //   - A snapshot that cannot be restored is sent for ever (#697). machine ends the process.
 //
 // Servers speak two protocols over one Transport, told apart by a connection's first byte: raft's own, and the

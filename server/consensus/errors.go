@@ -3,6 +3,8 @@ package consensus
 import (
 	"errors"
 	"fmt"
+
+	"github.com/holt-project/holt/server/consensus/disk"
 )
 
 // What Propose, Linearize and the membership changes fail with; compare with errors.Is.
@@ -28,12 +30,12 @@ var (
 // What Open fails with, apart from mistakes in its Config.
 var (
 	// ErrInUse says that another process holds the data folder.
-	ErrInUse = errors.New("the data folder is in use by another process")
+	ErrInUse = disk.ErrInUse
 	// ErrForeign says that the data folder belongs to another cluster or server.
 	ErrForeign = errors.New("the data folder belongs to another cluster or server")
 	// ErrDamaged says that the data folder cannot be read. Join with an empty folder to get the state from the
 	// other servers.
-	ErrDamaged = errors.New("the data folder is damaged")
+	ErrDamaged = disk.ErrDamaged
 )
 
 // NotLeaderError is ErrNotLeader with the leader, if it is known.

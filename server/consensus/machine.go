@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/holt-project/holt/fsm"
+	"github.com/holt-project/holt/server/consensus/disk"
 )
 
 // machine is the fsm.Store as raft sees it. Raft calls all of it from one goroutine.
@@ -25,7 +26,7 @@ func (m *machine) Apply(l *raft.Log) any {
 	if m.failed {
 		return nil
 	}
-	if err := check(l); err != nil {
+	if err := disk.Check(l); err != nil {
 		return m.fail(fmt.Errorf("apply: %w", err))
 	}
 	results, err := m.store.Apply(l.Index, l.Data)

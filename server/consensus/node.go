@@ -7,6 +7,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/holt-project/holt/fsm"
+	"github.com/holt-project/holt/server/consensus/disk"
 )
 
 // Node is one running server of the Raft group. What its methods do is in the parts that it holds.
@@ -16,10 +17,10 @@ type Node struct {
 	life  *lifetime
 
 	// What Open opens, in this order, and release closes.
-	disk  *disk
-	mux   *mux
-	trans *transport
-	raft  *raft.Raft
+	storage disk.Storage
+	mux     *mux
+	trans   *transport
+	raft    *raft.Raft
 
 	// The parts that need a running raft; nil if Open has failed before.
 	leadership *leadership
@@ -140,8 +141,8 @@ func (n *Node) release() error {
 	if n.trans != nil {
 		errs = append(errs, n.trans.Close())
 	}
-	if n.disk != nil {
-		errs = append(errs, n.disk.Close())
+	if n.storage.Close != nil {
+		errs = append(errs, n.storage.Close())
 	}
 	return errors.Join(errs...)
 }

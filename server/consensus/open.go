@@ -11,17 +11,11 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/holt-project/holt/fsm"
+	"github.com/holt-project/holt/server/consensus/disk"
 )
 
-const (
-	// snapshotsKept is how many snapshots stay on disk: the newest, and one in case that it cannot be read.
-	snapshotsKept = 2
-	// messageTimeout bounds one message to another server and its answer.
-	messageTimeout = 5 * time.Second
-	// commitTimeout is how long a follower of an idle leader waits to hear that an entry is committed, at most
-	// twice. It is the delay of watches on followers; reads do not wait for it (see peers.learn).
-	commitTimeout = 20 * time.Millisecond
-)
+// messageTimeout bounds one message to another server and its answer.
+const messageTimeout = 5 * time.Second
 
 // Open starts the server in cfg.DataDir on store, which must be empty. It fails with ErrInUse, ErrForeign or
 // ErrDamaged.
@@ -43,25 +37,22 @@ func (n *Node) open() error {
 		return err
 	}
 	var err error
-	if n.disk, err = openDisk(n.cfg.DataDir, n.cfg.Timing.Disk, n.cfg.Fatal); err != nil {
+	log := newHCLog(n.cfg.Log)
+	if n.storage, err = n.cfg.Storage(n.cfg.DataDir, log); err != nil {
 		return err
 	}
 	if err := claim(n.cfg.DataDir, identity{Cluster: n.cfg.Cluster, Server: n.cfg.Name}); err != nil {
 		return err
 	}
-	if err := n.disk.verify(); err != nil {
+	if err := disk.Verify(n.storage.Log); err != nil {
 		return err
 	}
-	return n.openRaft()
+	return n.openRaft(log)
 }
 
-func (n *Node) openRaft() error {
-	log := newHCLog(n.cfg.Log)
-	snapshots, err := raft.NewFileSnapshotStoreWithLogger(n.cfg.DataDir, snapshotsKept, log)
-	if err != nil {
-		return err
-	}
-	logs, err := raft.NewLogCache(512, n.disk)
+func (n *Node) openRaft(log hclog.Logger) error {
+	guard := disk.NewGuard(n.storage, n.cfg.Timing.Disk, n.cfg.Fatal)
+	logs, err := raft.NewLogCache(512, guard)
 	if err != nil {
 		return err
 	}
@@ -80,7 +71,7 @@ func (n *Node) openRaft() error {
 		Stream: n.mux, MaxPool: connPool, Timeout: messageTimeout, Logger: log,
 		MaxRPCsInFlight: 1, // no pipeline: see doc.go
 	}))
-	if err := n.startRaft(n.cfg.raft(log), machine, logs, snapshots); err != nil {
+	if err := n.startRaft(n.cfg.raft(log), machine, logs, guard); err != nil {
 		return err
 	}
 	machine.running.Store(true)
@@ -90,20 +81,21 @@ func (n *Node) openRaft() error {
 }
 
 func (n *Node) startRaft(conf *raft.Config, machine raft.FSM, logs raft.LogStore,
-	snapshots raft.SnapshotStore) (err error) {
-	defer recoverDamage(&err) // the library panics if entries are missing between snapshot and log
-	existing, err := raft.HasExistingState(logs, n.disk, snapshots)
+	stable raft.StableStore) (err error) {
+	snapshots := n.storage.Snapshots
+	defer disk.RecoverDamage(&err) // the library panics if entries are missing between snapshot and log
+	existing, err := raft.HasExistingState(logs, stable, snapshots)
 	if err != nil {
 		return fmt.Errorf("%w: %v", ErrDamaged, err)
 	}
 	if !existing && n.cfg.Bootstrap {
 		self := raft.Server{ID: conf.LocalID, Address: n.trans.LocalAddr()}
 		alone := raft.Configuration{Servers: []raft.Server{self}}
-		if err := raft.BootstrapCluster(conf, logs, n.disk, snapshots, n.trans, alone); err != nil {
+		if err := raft.BootstrapCluster(conf, logs, stable, snapshots, n.trans, alone); err != nil {
 			return fmt.Errorf("bootstrap: %w", err)
 		}
 	}
-	n.raft, err = raft.NewRaft(conf, machine, logs, n.disk, snapshots, n.trans)
+	n.raft, err = raft.NewRaft(conf, machine, logs, stable, snapshots, n.trans)
 	if err != nil && existing {
 		return fmt.Errorf("%w: %v", ErrDamaged, err)
 	}
@@ -126,7 +118,7 @@ func (c Config) raft(log hclog.Logger) *raft.Config {
 	conf.HeartbeatTimeout = c.Timing.Heartbeat
 	conf.ElectionTimeout = c.Timing.Election
 	conf.LeaderLeaseTimeout = c.Timing.Lease
-	conf.CommitTimeout = commitTimeout
+	conf.CommitTimeout = c.Timing.Commit
 	conf.SnapshotThreshold = c.SnapshotThreshold
 	conf.SnapshotInterval = c.SnapshotInterval
 	conf.TrailingLogs = c.SnapshotTrailing

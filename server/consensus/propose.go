@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/holt-project/holt/fsm"
+	"github.com/holt-project/holt/server/consensus/disk"
 )
 
 // Propose has ops applied on all servers, in order and in one entry, and returns one result for each. A failed
@@ -99,7 +100,7 @@ func (p *proposer) commit(ops []fsm.Op) ([]fsm.Result, error) {
 	defer cancel()
 	var applied raft.ApplyFuture
 	err = p.life.await(ctx, func() raft.Future {
-		applied = p.raft.ApplyLog(raft.Log{Data: data, Extensions: checksum(data)}, p.life.request)
+		applied = p.raft.ApplyLog(disk.Entry(data), p.life.request)
 		return applied
 	})
 	if err != nil {

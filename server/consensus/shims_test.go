@@ -201,45 +201,6 @@ func TestEntriesWaitForAServerThatIsDown(t *testing.T) {
 	})
 }
 
-// hungStore is a disk that does not answer before release is closed.
-type hungStore struct {
-	store
-	release chan struct{}
-	err     error
-}
-
-func (h *hungStore) StoreLogs([]*raft.Log) error { <-h.release; return h.err }
-func (h *hungStore) Set(_, _ []byte) error       { return h.err }
-
-func TestHungDiskEndsTheProcess(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		release, fatal := make(chan struct{}), make(chan error, 1)
-		d := &disk{store: &hungStore{release: release}, limit: time.Second, fatal: func(err error) { fatal <- err }}
-		go func() { <-fatal; close(release) }()
-		if err := d.StoreLogs(nil); err != nil { // would never return if nothing were fatal
-			t.Error(err)
-		}
-	})
-}
-
-func TestFailedWriteEndsTheProcess(t *testing.T) {
-	full := errors.New("no space left on device")
-	release := make(chan struct{})
-	close(release)
-	var fatal []error
-	d := &disk{store: &hungStore{release: release, err: full}, limit: time.Minute,
-		fatal: func(err error) { fatal = append(fatal, err) }}
-	if err := d.StoreLogs(nil); !errors.Is(err, full) {
-		t.Errorf("append: %v", err)
-	}
-	if err := d.Set([]byte("CurrentTerm"), nil); !errors.Is(err, full) {
-		t.Errorf("set: %v", err)
-	}
-	if len(fatal) != 2 || !errors.Is(fatal[0], full) {
-		t.Errorf("fatal errors: %v", fatal)
-	}
-}
-
 // TestSharedAnswersAreNotOlderThanTheQuestion asks while a call is under way: that call's answer is not for us.
 func TestSharedAnswersAreNotOlderThanTheQuestion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -1,0 +1,69 @@
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+	"go.etcd.io/bbolt"
+	bbolterrors "go.etcd.io/bbolt/errors"
+)
+
+const (
+	// lockWait is how long OpenFiles waits for a process that is about to end.
+	lockWait = time.Second
+	// snapshotsKept is how many snapshots stay on disk: the newest, and one in case that it cannot be read.
+	snapshotsKept = 2
+)
+
+var (
+	// ErrInUse says that another process holds the folder.
+	ErrInUse = errors.New("the data folder is in use by another process")
+	// ErrDamaged says that the folder cannot be read.
+	ErrDamaged = errors.New("the data folder is damaged")
+)
+
+// Storage is the three stores that raft needs.
+type Storage struct {
+	Log       raft.LogStore
+	Stable    raft.StableStore
+	Snapshots raft.SnapshotStore
+	// Close releases what the stores hold.
+	Close func() error
+}
+
+// OpenFiles opens the storage in dir, which exists. It fails with ErrInUse or ErrDamaged.
+func OpenFiles(dir string, log hclog.Logger) (_ Storage, err error) {
+	defer RecoverDamage(&err) // bbolt panics on some damaged files
+	path := filepath.Join(dir, "raft.db")
+	bolt, err := raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: &bbolt.Options{
+		Timeout:        lockWait,
+		NoFreelistSync: true, // else the file's whole free list is written on every commit
+		FreelistType:   bbolt.FreelistMapType,
+	}})
+	switch {
+	case errors.Is(err, bbolterrors.ErrTimeout):
+		return Storage{}, fmt.Errorf("%w: %s", ErrInUse, path)
+	case errors.Is(err, bbolterrors.ErrInvalid), errors.Is(err, bbolterrors.ErrChecksum),
+		errors.Is(err, bbolterrors.ErrVersionMismatch):
+		return Storage{}, fmt.Errorf("%w: %s: %v", ErrDamaged, path, err)
+	case err != nil:
+		return Storage{}, fmt.Errorf("open %s: %w", path, err)
+	}
+	snapshots, err := raft.NewFileSnapshotStoreWithLogger(dir, snapshotsKept, log)
+	if err != nil {
+		return Storage{}, errors.Join(err, bolt.Close())
+	}
+	return Storage{Log: bolt, Stable: bolt, Snapshots: snapshots, Close: bolt.Close}, nil
+}
+
+// RecoverDamage turns a panic over unreadable data into ErrDamaged. It is deferred.
+func RecoverDamage(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("%w: %v", ErrDamaged, p)
+	}
+}
