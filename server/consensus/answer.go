@@ -34,6 +34,9 @@ func (a *answerer) answer(question byte) answer {
 	reply := answer{Name: a.cfg.Name, Address: a.cfg.Address, Cluster: a.cfg.Cluster, Term: a.reads.raft.CurrentTerm()}
 	switch question {
 	case askState:
+	case askDigest:
+		view := a.reads.store.View()
+		reply.Index, reply.Digest = view.Index(), view.Digest()
 	case askIndex:
 		ctx, cancel := a.reads.life.bounded(context.Background())
 		defer cancel()

@@ -10,6 +10,8 @@
 //     ErrNoQuorum promise that the ops were not and will not be applied; ErrUnknownOutcome promises nothing.
 //   - After Linearize the local store shows every write that any client was told of before the call.
 //   - Ops that arrive while an entry is in flight travel together in the next one, each with its own result.
+//   - Servers at the same entry have the same state. Each compares its digest with the others' in the background; one
+//     that differs from a majority ends through Config.Fatal, and its folder is not opened again.
 //   - A log that cannot be written or read ends the process through Config.Fatal: never go on, never diverge.
 //   - Every wait has a deadline: the caller's, or Timing.Request. The library's futures may never come.
 //   - Being leader is a function: Lead calls its services after everything committed is applied, cancels their
@@ -41,6 +43,7 @@
 //	reads       Linearize, and its index for followers
 //	proposer    the queue of writes, and the loop that sends them
 //	answerer    answers the peers of other servers, from reads
+//	auditor     compares the state with the others'
 //
 // Concurrency: every method of Node may be called by any goroutine. One Lead may run at a time.
 package consensus

@@ -27,6 +27,7 @@ type Node struct {
 	members    *membership
 	reads      *reads
 	proposer   *proposer
+	auditor    *auditor
 }
 
 // Status describes a server at one moment.

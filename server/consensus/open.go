@@ -26,6 +26,7 @@ func Open(cfg Config, store *fsm.Store) (*Node, error) {
 		return nil, fmt.Errorf("open %s: %w", cfg.DataDir, errors.Join(err, n.stop()))
 	}
 	n.life.spawn(n.proposer.loop)
+	n.life.spawn(n.auditor.loop)
 	return n, nil
 }
 
@@ -44,6 +45,9 @@ func (n *Node) open() error {
 	if err := claim(n.cfg.DataDir, identity{Cluster: n.cfg.Cluster, Server: n.cfg.Name}); err != nil {
 		return err
 	}
+	if err := inQuarantine(n.cfg.DataDir); err != nil {
+		return err
+	}
 	if err := disk.Verify(n.storage.Log); err != nil {
 		return err
 	}
@@ -56,7 +60,7 @@ func (n *Node) openRaft(log hclog.Logger) error {
 	if err != nil {
 		return err
 	}
-	machine := &machine{store: n.store, fatal: n.cfg.Fatal, stop: n.life.ctx.Done()}
+	machine := &machine{store: n.store, fatal: n.cfg.Fatal, stop: n.life.ctx.Done(), digests: &digests{}}
 	var desk *answerer
 	ready := make(chan struct{}) // questions wait until there is a desk
 	answer := func(c net.Conn) {
@@ -76,6 +80,7 @@ func (n *Node) openRaft(log hclog.Logger) error {
 	}
 	machine.running.Store(true)
 	desk = n.assemble(logs)
+	n.auditor = &auditor{cfg: n.cfg, life: n.life, members: n.members, store: n.store, digests: machine.digests}
 	close(ready)
 	return nil
 }
