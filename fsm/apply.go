@@ -2,14 +2,19 @@ package fsm
 
 import "bytes"
 
-// Apply carries out the command in data, which stands at index in the log, and returns one Result for each op.
+// Apply carries out the command in data, which stands at index in the log, and returns one Result for each op, or for
+// what else the command is.
 // An error means that the entry cannot be read: the log is corrupt, and the process must end.
 func (s *Store) Apply(index uint64, data []byte) ([]Result, error) {
+	if restores(data) {
+		return s.applyRestore(index, data)
+	}
 	c, err := DecodeCommand(data)
 	if err != nil {
 		return nil, err
 	}
-	t := s.state.Load().txn(s.schema)
+	now := s.state.Load()
+	t := now.txn(s.schema)
 	results := make([]Result, len(c.Ops))
 	var events []Event
 	for i, op := range c.Ops {
@@ -19,7 +24,9 @@ func (s *Store) Apply(index uint64, data []byte) ([]Result, error) {
 			events = append(events, *ev)
 		}
 	}
-	s.publish(t.commit(index), events)
+	next := t.commit(index)
+	next.staged = now.staged
+	s.publish(next, events)
 	return results, nil
 }
 

@@ -26,6 +26,8 @@ type (
 		Revision uint64 `cbor:"1,keyasint"`
 		Index    uint64 `cbor:"2,keyasint"`
 		Count    int    `cbor:"3,keyasint"`
+		// Staged is nil if there is none.
+		Staged *snapshotStaging `cbor:"6,keyasint,omitempty"`
 	}
 	snapshotRecord struct {
 		Resource  string `cbor:"1,keyasint"`
@@ -57,13 +59,16 @@ func (v View) WriteTo(w io.Writer) (int64, error) {
 }
 
 func (v View) encode(enc *cbor.Encoder) error {
-	if err := enc.Encode(snapshotHeader{v.Revision(), v.Index(), v.Len()}); err != nil {
+	if err := enc.Encode(snapshotHeader{v.Revision(), v.Index(), v.Len(), v.s.staged.header()}); err != nil {
 		return err
 	}
 	for o := range v.All() {
 		if err := enc.Encode(snapshotRecord{o.Resource, o.Namespace, o.Name, o.Revision, o.Raw}); err != nil {
 			return err
 		}
+	}
+	if err := v.s.staged.encode(enc.Encode); err != nil {
+		return err
 	}
 	return enc.Encode(snapshotTrailer{v.Digest()})
 }
@@ -101,6 +106,9 @@ func readSnapshot(schema *Schema, r io.Reader) (*state, error) {
 	}
 	t.revision = h.Revision
 	next := t.commit(h.Index)
+	if next.staged, err = loadStaging(h.Staged, dec.Decode); err != nil {
+		return nil, fmt.Errorf("%w: staged: %v", ErrBadSnapshot, err)
+	}
 	var end snapshotTrailer
 	if err := dec.Decode(&end); err != nil || end.Digest != next.digest() {
 		return nil, fmt.Errorf("%w: digest %q, want %q", ErrBadSnapshot, next.digest(), end.Digest)

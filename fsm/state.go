@@ -18,6 +18,7 @@ type state struct {
 	revision uint64
 	index    uint64 // raft index of the last applied entry
 	sum      checksum
+	staged   *staging // nil if there is none
 }
 
 func emptyState() *state {
@@ -40,9 +41,11 @@ func (c *checksum) toggle(o *Object) {
 	}
 }
 
-// digest names the state: equal on two servers exactly if revision and all objects are equal.
+// digest names the state: equal on two servers exactly if revision, all objects and what is staged are equal.
 func (s *state) digest() string {
-	return fmt.Sprintf("%d-%s", s.revision, hex.EncodeToString(s.sum[:]))
+	sum := s.sum
+	s.staged.cover(&sum)
+	return fmt.Sprintf("%d-%s", s.revision, hex.EncodeToString(sum[:]))
 }
 
 func objectKey(k Key) []byte { return []byte(k.Resource + "\x00" + k.Namespace + "\x00" + k.Name) }
@@ -72,7 +75,7 @@ func (s *state) txn(schema *Schema) *txn {
 }
 
 func (t *txn) commit(index uint64) *state {
-	return &state{t.objects.Commit(), t.indexes.Commit(), t.revision, index, t.sum}
+	return &state{objects: t.objects.Commit(), indexes: t.indexes.Commit(), revision: t.revision, index: index, sum: t.sum}
 }
 
 // put stores o in place of old, which is nil for a new object.
