@@ -89,23 +89,39 @@ func restores(data []byte) bool {
 	return len(data) > 0 && (data[0] == commandStage || data[0] == commandReplace)
 }
 
-// applyRestore carries out a Stage or a Replace.
-func (s *Store) applyRestore(index uint64, data []byte) ([]Result, error) {
-	var stage Stage
-	var replace Replace
+// CheckCommand fails if an entry of the log is no command that Apply can read.
+func CheckCommand(data []byte) error {
 	var err error
-	if data[0] == commandStage {
-		err = decMode.Unmarshal(data[1:], &stage)
+	if restores(data) {
+		_, err = decodeRestore(data)
 	} else {
-		err = decMode.Unmarshal(data[1:], &replace)
+		_, err = DecodeCommand(data)
 	}
-	if err != nil {
+	return err
+}
+
+// decodeRestore returns a *Stage or a *Replace.
+func decodeRestore(data []byte) (any, error) {
+	var c any = &Stage{}
+	if data[0] == commandReplace {
+		c = &Replace{}
+	}
+	if err := decMode.Unmarshal(data[1:], c); err != nil {
 		return nil, fmt.Errorf("decode command: %w", err)
 	}
-	if data[0] == commandStage {
-		return []Result{s.stage(index, stage)}, nil
+	return c, nil
+}
+
+// applyRestore carries out a Stage or a Replace.
+func (s *Store) applyRestore(index uint64, data []byte) ([]Result, error) {
+	c, err := decodeRestore(data)
+	if err != nil {
+		return nil, err
 	}
-	return []Result{s.replace(index, replace)}, nil
+	if stage, ok := c.(*Stage); ok {
+		return []Result{s.stage(index, *stage)}, nil
+	}
+	return []Result{s.replace(index, *c.(*Replace))}, nil
 }
 
 func (s *Store) stage(index uint64, c Stage) Result {

@@ -209,9 +209,12 @@ func TestUnreadableRestoreCommands(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if err := fsm.CheckCommand(data); err != nil {
+			t.Error(err)
+		}
 		for _, bad := range [][]byte{data[:1], data[:len(data)-1], append(bytes.Clone(data), 0)} {
 			s := newStore()
-			if _, err := s.Apply(1, bad); err == nil || s.View().Index() != 0 {
+			if _, err := s.Apply(1, bad); err == nil || fsm.CheckCommand(bad) == nil || s.View().Index() != 0 {
 				t.Errorf("%x was applied", bad)
 			}
 		}
