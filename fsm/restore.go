@@ -13,6 +13,12 @@ const (
 	commandReplace = 'R'
 )
 
+// Encoder is a command: Command, Stage or Replace.
+type Encoder interface {
+	// Encode returns the command's bytes for the log.
+	Encode() ([]byte, error)
+}
+
 // Stage is a command: one piece of a snapshot that is to replace the state. The pieces are part of the state, and of
 // its snapshots, until Replace has used them or another staging begins. Its one Result has Err alone.
 type Stage struct {

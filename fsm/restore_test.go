@@ -14,7 +14,7 @@ import (
 )
 
 // enter applies a command that is not ops as the next entry of the log.
-func enter(t rapid.TB, s *fsm.Store, c interface{ Encode() ([]byte, error) }) fsm.Result {
+func enter(t rapid.TB, s *fsm.Store, c fsm.Encoder) fsm.Result {
 	t.Helper()
 	data, err := c.Encode()
 	if err != nil {
@@ -144,29 +144,28 @@ func TestStagedWrongly(t *testing.T) {
 	bent := fsm.Stage{ID: "r", Offset: rest.Offset, Data: bytes.Repeat([]byte{1}, len(rest.Data))}
 	whole := fsm.Replace{ID: "r", Size: size}
 	large := make([]byte, fsm.MaxPiece+1)
-	type command = interface{ Encode() ([]byte, error) }
 	for name, c := range map[string]struct {
-		commands []command
+		commands []fsm.Encoder
 		want     error // of the last
 		staged   string
 	}{
-		"nothing":           {[]command{whole}, fsm.ErrNotStaged, ""},
-		"no beginning":      {[]command{rest}, fsm.ErrNotStaged, ""},
-		"no name":           {[]command{fsm.Stage{Data: half}}, fsm.ErrNotStaged, ""},
-		"an empty piece":    {[]command{fsm.Stage{ID: "r"}}, fsm.ErrNotStaged, ""},
-		"a piece too large": {[]command{fsm.Stage{ID: "r", Data: large}}, fsm.ErrStagedTooLarge, ""},
-		"too large":         {[]command{first, fsm.Stage{ID: "r", Offset: uint64(len(half)), Data: large}}, fsm.ErrStagedTooLarge, "r"},
-		"a hole":            {[]command{first, fsm.Stage{ID: "r", Offset: rest.Offset + 1, Data: half}}, fsm.ErrNotStaged, "r"},
-		"a piece twice":     {[]command{first, rest, rest}, fsm.ErrNotStaged, "r"},
-		"the first twice":   {[]command{first, first}, nil, "r"},
-		"half":              {[]command{first, whole}, fsm.ErrNotStaged, "r"},
-		"half, as a whole":  {[]command{first, fsm.Replace{ID: "r", Size: uint64(len(half))}}, fsm.ErrBadSnapshot, ""},
-		"damaged":           {[]command{first, bent, whole}, fsm.ErrBadSnapshot, ""},
-		"another's":         {[]command{fsm.Stage{ID: "o", Data: half}, rest}, fsm.ErrNotStaged, "o"},
-		"another begins":    {[]command{first, fsm.Stage{ID: "o", Data: half}}, nil, "o"},
-		"given up":          {[]command{first, fsm.Stage{ID: "r", Drop: true}}, nil, ""},
-		"given up twice":    {[]command{fsm.Stage{ID: "r", Drop: true}}, nil, ""},
-		"another gives up":  {[]command{first, fsm.Stage{ID: "o", Drop: true}}, nil, "r"},
+		"nothing":           {[]fsm.Encoder{whole}, fsm.ErrNotStaged, ""},
+		"no beginning":      {[]fsm.Encoder{rest}, fsm.ErrNotStaged, ""},
+		"no name":           {[]fsm.Encoder{fsm.Stage{Data: half}}, fsm.ErrNotStaged, ""},
+		"an empty piece":    {[]fsm.Encoder{fsm.Stage{ID: "r"}}, fsm.ErrNotStaged, ""},
+		"a piece too large": {[]fsm.Encoder{fsm.Stage{ID: "r", Data: large}}, fsm.ErrStagedTooLarge, ""},
+		"too large":         {[]fsm.Encoder{first, fsm.Stage{ID: "r", Offset: uint64(len(half)), Data: large}}, fsm.ErrStagedTooLarge, "r"},
+		"a hole":            {[]fsm.Encoder{first, fsm.Stage{ID: "r", Offset: rest.Offset + 1, Data: half}}, fsm.ErrNotStaged, "r"},
+		"a piece twice":     {[]fsm.Encoder{first, rest, rest}, fsm.ErrNotStaged, "r"},
+		"the first twice":   {[]fsm.Encoder{first, first}, nil, "r"},
+		"half":              {[]fsm.Encoder{first, whole}, fsm.ErrNotStaged, "r"},
+		"half, as a whole":  {[]fsm.Encoder{first, fsm.Replace{ID: "r", Size: uint64(len(half))}}, fsm.ErrBadSnapshot, ""},
+		"damaged":           {[]fsm.Encoder{first, bent, whole}, fsm.ErrBadSnapshot, ""},
+		"another's":         {[]fsm.Encoder{fsm.Stage{ID: "o", Data: half}, rest}, fsm.ErrNotStaged, "o"},
+		"another begins":    {[]fsm.Encoder{first, fsm.Stage{ID: "o", Data: half}}, nil, "o"},
+		"given up":          {[]fsm.Encoder{first, fsm.Stage{ID: "r", Drop: true}}, nil, ""},
+		"given up twice":    {[]fsm.Encoder{fsm.Stage{ID: "r", Drop: true}}, nil, ""},
+		"another gives up":  {[]fsm.Encoder{first, fsm.Stage{ID: "o", Drop: true}}, nil, "r"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStore()
@@ -204,7 +203,7 @@ func TestReplaceRefusesUnknownKinds(t *testing.T) {
 }
 
 func TestUnreadableRestoreCommands(t *testing.T) {
-	for _, c := range []interface{ Encode() ([]byte, error) }{fsm.Stage{ID: "r", Data: []byte("x")}, fsm.Replace{ID: "r"}} {
+	for _, c := range []fsm.Encoder{fsm.Stage{ID: "r", Data: []byte("x")}, fsm.Replace{ID: "r"}} {
 		data, err := c.Encode()
 		if err != nil {
 			t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/holt-project/holt/internal/enroll"
+	"github.com/holt-project/holt/server/backup"
 	"github.com/holt-project/holt/server/join"
 )
 
@@ -123,5 +124,7 @@ func (s *server) status() any {
 		AppliedIndex uint64 `json:"appliedIndex"`
 		Revision     uint64 `json:"revision"`
 		Digest       string `json:"digest"`
-	}{st.Name, st.Role, st.Leader, st.Term, st.CommitIndex, st.AppliedIndex, st.Revision, st.Digest}
+		// Snapshots tells about the scheduled snapshots; nil if there are none.
+		Snapshots *backup.Status `json:"snapshots,omitempty"`
+	}{st.Name, st.Role, st.Leader, st.Term, st.CommitIndex, st.AppliedIndex, st.Revision, st.Digest, s.backupStatus()}
 }

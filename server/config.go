@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
@@ -31,6 +32,13 @@ type Config struct {
 	ClusterCIDR, ServiceCIDR netip.Prefix
 	// UnreachableSeconds is how long pods that do not say otherwise stay on a node that is lost.
 	UnreachableSeconds int64
+	// SnapshotInterval is the time between two scheduled snapshots, of which the newest SnapshotKeep stay in SnapshotDir,
+	// by default the folder snapshots in DataDir. An interval of 0 makes none.
+	SnapshotInterval time.Duration
+	SnapshotKeep     int
+	SnapshotDir      string
+	// Version is that of the binary.
+	Version string
 
 	Log *slog.Logger
 	// Ready is called once, when the server serves and knows a leader; nil does nothing.
@@ -44,6 +52,8 @@ const (
 	DefaultClusterCIDR        = "10.42.0.0/16"
 	DefaultServiceCIDR        = "10.43.0.0/16"
 	DefaultUnreachableSeconds = 2
+	DefaultSnapshotInterval   = 6 * time.Hour
+	DefaultSnapshotKeep       = 8
 )
 
 func (c *Config) validate() error {
@@ -62,6 +72,12 @@ func (c *Config) validate() error {
 	}
 	if c.UnreachableSeconds < 0 {
 		errs = errors.Join(errs, errors.New("--unreachable-seconds must not be negative"))
+	}
+	if c.SnapshotInterval < 0 || c.SnapshotInterval > 0 && c.SnapshotKeep < 1 {
+		errs = errors.Join(errs, errors.New("--snapshot-interval must not be negative, and --snapshot-keep must be at least 1"))
+	}
+	if c.SnapshotDir == "" {
+		c.SnapshotDir = c.path("snapshots")
 	}
 	errs = errors.Join(errs, c.validateRanges())
 	c.Join = slices.Clone(c.Join)

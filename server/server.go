@@ -21,6 +21,7 @@ import (
 	"github.com/holt-project/holt/internal/folder"
 	"github.com/holt-project/holt/internal/gossip"
 	"github.com/holt-project/holt/internal/pki"
+	"github.com/holt-project/holt/internal/seal"
 	"github.com/holt-project/holt/server/admission"
 	"github.com/holt-project/holt/server/api"
 	"github.com/holt-project/holt/server/api/discovery"
@@ -50,6 +51,8 @@ type server struct {
 	listener *listener.Listener
 	node     *consensus.Node
 	pool     *gossip.Pool
+	keys     *seal.Holder
+	backups  backups
 	admit    []admission.Step
 	// client dials servers, peer any node.
 	client, peer *tls.Config
@@ -71,7 +74,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	s := &server{Config: cfg, creds: creds, kinds: kinds.Builtin()}
+	s := &server{Config: cfg, creds: creds, kinds: kinds.Builtin(), keys: seal.NewHolder(seal.Ring{})}
 	s.found.Store(creds.found)
 	s.store = fsm.New(s.kinds.Schema(), 0)
 	if err := s.open(); err != nil {
@@ -112,6 +115,7 @@ func (s *server) open() error {
 	if err != nil {
 		return errors.Join(err, s.node.Close(context.Background()), s.listener.Close())
 	}
+	s.backups = s.newBackups(fingerprint)
 	return nil
 }
 
@@ -142,7 +146,12 @@ func (s *server) serve(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { s.pool.Run(ctx, s.gossipPeers) })
 	wg.Go(func() { s.node.Lead(ctx, s.lead) })
-	wg.Go(func() { s.arrive(ctx) })
+	wg.Go(func() {
+		s.arrive(ctx)
+		if s.backups.schedule != nil {
+			s.backups.schedule.Run(ctx)
+		}
+	})
 	failed := make(chan error, 1)
 	wg.Go(func() { failed <- web.Serve(s.listener.API()) })
 	select {
@@ -180,16 +189,18 @@ func (s *server) handler() (http.Handler, error) {
 	}
 	desk := join.NewDesk(stateOf{s.store, s.node}, s.aliveNode, s.serverURLs, s.Bind, s.serviceAddress(KubernetesAddress),
 		s.agreed(), s.Log)
+	extra := map[string]http.Handler{
+		enroll.PathCA:      http.HandlerFunc(desk.CA),
+		enroll.PathJoin:    http.HandlerFunc(desk.Join),
+		enroll.PathMembers: join.Members(s.node),
+		enroll.PathStatus:  join.Status(s.status),
+	}
+	s.backupPaths(extra)
 	return api.New(api.Config{
 		Kinds: s.kinds, Store: s.store, Consensus: replicated{s.node},
 		Auth: auth.Certificates{}, Authz: auth.NewAuthorizer(s.store.View),
 		Discovery: found, OpenAPI: docs,
-		Extra: map[string]http.Handler{
-			enroll.PathCA:      http.HandlerFunc(desk.CA),
-			enroll.PathJoin:    http.HandlerFunc(desk.Join),
-			enroll.PathMembers: join.Members(s.node),
-			enroll.PathStatus:  join.Status(s.status),
-		},
+		Extra:   extra,
 		Admit:   s.admit,
 		Agents:  &agents{transport: transport(s.peer)},
 		Forward: transport(s.client),

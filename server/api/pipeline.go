@@ -29,7 +29,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		open(w, r)
 		return
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	user, forwarded, err := s.identify(r)
 	if err != nil {
 		s.out.fail(w, r, err)
@@ -50,6 +49,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.nonResource(w, r)
 		return
 	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	s.resource(w, &request{http: r, info: info, user: user, query: r.URL.Query()}, forwarded)
 }
 

@@ -20,12 +20,9 @@ func (n *Node) Propose(ctx context.Context, ops []fsm.Op) ([]fsm.Result, error) 
 	return n.proposer.propose(ctx, ops)
 }
 
-// Command is a command of the state machine that is not ops, such as fsm.Stage.
-type Command interface{ Encode() ([]byte, error) }
-
-// ProposeCommand has a command applied on all servers, in an entry of its own that waits for no other, and returns its
-// result. Only the leader can do it. Its errors promise what those of Propose do.
-func (n *Node) ProposeCommand(ctx context.Context, c Command) (fsm.Result, error) {
+// ProposeCommand has a command that has one result applied on all servers, in an entry of its own that waits for no
+// other. Only the leader can do it. Its errors promise what those of Propose do.
+func (n *Node) ProposeCommand(ctx context.Context, c fsm.Encoder) (fsm.Result, error) {
 	return n.proposer.command(ctx, c)
 }
 
@@ -108,7 +105,7 @@ func (p *proposer) commit(ops []fsm.Op) ([]fsm.Result, error) {
 	return p.apply(context.Background(), data, len(ops))
 }
 
-func (p *proposer) command(ctx context.Context, c Command) (fsm.Result, error) {
+func (p *proposer) command(ctx context.Context, c fsm.Encoder) (fsm.Result, error) {
 	data, err := c.Encode()
 	switch {
 	case err != nil:

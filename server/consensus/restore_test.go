@@ -26,7 +26,7 @@ func TestARestoreGoesThroughTheLog(t *testing.T) {
 		t.Errorf("at a follower: %v", err)
 	}
 	c.kill(follower)
-	propose := func(command consensus.Command) fsm.Result {
+	propose := func(command fsm.Encoder) fsm.Result {
 		t.Helper()
 		r, err := c.leader().ProposeCommand(c.ctx(), command)
 		for errors.Is(err, consensus.ErrNotLeader) { // the next one goes on
