@@ -10,11 +10,12 @@ const (
 	formatMessage = 1
 	formatStream  = 2
 
-	headerSize = 1 + idSize // format and key ID
+	// HeaderSize is how many bytes KeyID needs: format and key ID.
+	HeaderSize = 1 + idSize
 	tagSize    = 16
 
 	// Overhead is how much longer a message is when it is sealed.
-	Overhead = headerSize + extendedNonce + tagSize
+	Overhead = HeaderSize + extendedNonce + tagSize
 )
 
 // Seal encrypts a message for a context, which is needed again to open it.
@@ -24,8 +25,8 @@ func (r Ring) Seal(plain, context []byte) ([]byte, error) {
 		return nil, err
 	}
 	out := m.appendHeader(make([]byte, 0, Overhead+len(plain)), formatMessage)
-	out = out[:headerSize+extendedNonce]
-	nonce := out[headerSize:]
+	out = out[:HeaderSize+extendedNonce]
+	nonce := out[HeaderSize:]
 	if _, err := rand.Read(nonce); err != nil {
 		return nil, err
 	}
@@ -33,7 +34,7 @@ func (r Ring) Seal(plain, context []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return aead.Seal(out, nonce, plain, bound(out[:headerSize], context)), nil
+	return aead.Seal(out, nonce, plain, bound(out[:HeaderSize], context)), nil
 }
 
 // Open returns the message that was sealed for this context. It fails with ErrUnknownKey or ErrTampered.
@@ -41,16 +42,16 @@ func (r Ring) Open(sealed, context []byte) ([]byte, error) {
 	if len(sealed) < Overhead || sealed[0] != formatMessage {
 		return nil, fmt.Errorf("%w: no sealed message begins so", ErrTampered)
 	}
-	m, err := r.find(sealed[1:headerSize])
+	m, err := r.find(sealed[1:HeaderSize])
 	if err != nil {
 		return nil, err
 	}
-	aead, nonce, err := m.messages.gcm(sealed[headerSize:])
+	aead, nonce, err := m.messages.gcm(sealed[HeaderSize:])
 	if err != nil {
 		return nil, err
 	}
-	text := sealed[headerSize+extendedNonce:]
-	plain, err := aead.Open(make([]byte, 0, len(text)-tagSize), nonce, text, bound(sealed[:headerSize], context))
+	text := sealed[HeaderSize+extendedNonce:]
+	plain, err := aead.Open(make([]byte, 0, len(text)-tagSize), nonce, text, bound(sealed[:HeaderSize], context))
 	if err != nil {
 		return nil, fmt.Errorf("%w: a message", ErrTampered)
 	}
@@ -60,10 +61,10 @@ func (r Ring) Open(sealed, context []byte) ([]byte, error) {
 // KeyID returns the ID of the key with which a message, or a stream of which this is the beginning, was sealed. It is not
 // known to be true before that is opened. It fails with ErrTampered.
 func KeyID(sealed []byte) (string, error) {
-	if len(sealed) < headerSize || sealed[0] != formatMessage && sealed[0] != formatStream {
+	if len(sealed) < HeaderSize || sealed[0] != formatMessage && sealed[0] != formatStream {
 		return "", fmt.Errorf("%w: nothing sealed begins so", ErrTampered)
 	}
-	return hex.EncodeToString(sealed[1:headerSize]), nil
+	return hex.EncodeToString(sealed[1:HeaderSize]), nil
 }
 
 func (m *member) appendHeader(to []byte, format byte) []byte {

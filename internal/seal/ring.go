@@ -73,8 +73,14 @@ type Ring struct{ members []member }
 // NewRing makes a ring of one new key.
 func NewRing(now time.Time) (Ring, error) { return Ring{}.Add(now) }
 
-// Add returns the ring with a new key, which becomes the primary one.
+// Add returns the ring with a new key, which becomes the primary one. It says that it was made after all others, whatever
+// the clock says.
 func (r Ring) Add(now time.Time) (Ring, error) {
+	for _, k := range r.Keys() {
+		if next := k.Created.Add(time.Second); now.Before(next) {
+			now = next
+		}
+	}
 	var secret [secretSize]byte
 	if _, err := rand.Read(secret[:]); err != nil {
 		return Ring{}, err

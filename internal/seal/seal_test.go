@@ -116,6 +116,9 @@ func TestRing(t *testing.T) {
 	if _, err := two.Drop("beef"); !errors.Is(err, seal.ErrUnknownKey) {
 		t.Errorf("a stranger was dropped: %v", err)
 	}
+	if early := must(t)(two.Add(noon.Add(-time.Hour))); !early.Keys()[0].Created.After(early.Keys()[1].Created) {
+		t.Errorf("made at %v, after one of %v", early.Keys()[0].Created, early.Keys()[1].Created)
+	}
 	left := must(t)(two.Drop(first))
 	if !cmp.Equal(left.IDs(), []string{second}) || !two.Has(first) || left.Has(first) {
 		t.Errorf("left: %v", left)

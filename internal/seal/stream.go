@@ -15,7 +15,7 @@ import (
 const (
 	chunkSize    = 64 << 10
 	saltSize     = 32
-	streamHeader = headerSize + saltSize
+	streamHeader = HeaderSize + saltSize
 )
 
 var errClosed = errors.New("write to a closed stream")
@@ -28,7 +28,7 @@ type chunks struct {
 }
 
 func (m *member) chunks(header, context []byte) (chunks, error) {
-	key, err := hkdf.Key(sha256.New, m.Secret[:], header[headerSize:streamHeader], "holt seal: stream", secretSize)
+	key, err := hkdf.Key(sha256.New, m.Secret[:], header[HeaderSize:streamHeader], "holt seal: stream", secretSize)
 	if err != nil {
 		return chunks{}, err
 	}
@@ -67,7 +67,7 @@ func (r Ring) NewWriter(w io.Writer, context []byte) (io.WriteCloser, error) {
 		return nil, err
 	}
 	header := m.appendHeader(make([]byte, 0, streamHeader), formatStream)[:streamHeader]
-	if _, err := rand.Read(header[headerSize:]); err != nil {
+	if _, err := rand.Read(header[HeaderSize:]); err != nil {
 		return nil, err
 	}
 	c, err := m.chunks(header, context)
@@ -132,7 +132,7 @@ func (r Ring) NewReader(from io.Reader, context []byte) (io.Reader, error) {
 	if header[0] != formatStream {
 		return nil, fmt.Errorf("%w: no sealed stream begins so", ErrTampered)
 	}
-	m, err := r.find(header[1:headerSize])
+	m, err := r.find(header[1:HeaderSize])
 	if err != nil {
 		return nil, err
 	}

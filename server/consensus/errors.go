@@ -36,6 +36,8 @@ var (
 	// ErrDamaged says that the data folder cannot be read. Join with an empty folder to get the state from the
 	// other servers.
 	ErrDamaged = disk.ErrDamaged
+	// ErrMissingKey says that the data folder is whole, but sealed with a key that Config.Keys lacks. The error names it.
+	ErrMissingKey = disk.ErrMissingKey
 )
 
 // NotLeaderError is ErrNotLeader with the leader, if it is known.

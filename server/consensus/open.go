@@ -17,8 +17,8 @@ import (
 // messageTimeout bounds one message to another server and its answer.
 const messageTimeout = 5 * time.Second
 
-// Open starts the server in cfg.DataDir on store, which must be empty. It fails with ErrInUse, ErrForeign or
-// ErrDamaged.
+// Open starts the server in cfg.DataDir on store, which must be empty. It fails with ErrInUse, ErrForeign,
+// ErrDamaged or ErrMissingKey.
 func Open(cfg Config, store *fsm.Store) (*Node, error) {
 	cfg = cfg.withDefaults()
 	n := &Node{cfg: cfg, store: store, life: newLifetime(cfg.Timing.Request)}
@@ -44,15 +44,25 @@ func (n *Node) open() error {
 	if err := claim(n.cfg.DataDir, identity{Cluster: n.cfg.Cluster, Server: n.cfg.Name}); err != nil {
 		return err
 	}
+	n.protect()
 	if err := disk.Verify(n.storage.Log); err != nil {
 		return err
 	}
 	return n.openRaft(log)
 }
 
-func (n *Node) openRaft(log hclog.Logger) error {
+// protect puts between raft and the disk what watches and seals its writes.
+func (n *Node) protect() {
 	guard := disk.NewGuard(n.storage, n.cfg.Timing.Disk, n.cfg.Fatal)
-	logs, err := raft.NewLogCache(512, guard)
+	n.storage.Log, n.storage.Stable = guard, guard
+	if n.cfg.Keys != nil {
+		n.sealed = disk.Seal(n.storage, n.cfg.Keys, n.cfg.Cluster)
+		n.storage = n.sealed.Storage
+	}
+}
+
+func (n *Node) openRaft(log hclog.Logger) error {
+	logs, err := raft.NewLogCache(512, n.storage.Log)
 	if err != nil {
 		return err
 	}
@@ -71,7 +81,7 @@ func (n *Node) openRaft(log hclog.Logger) error {
 		Stream: n.mux, MaxPool: connPool, Timeout: messageTimeout, Logger: log,
 		MaxRPCsInFlight: 1, // no pipeline: see doc.go
 	}))
-	if err := n.startRaft(n.cfg.raft(log), machine, logs, guard); err != nil {
+	if err := n.startRaft(n.cfg.raft(log), machine, logs); err != nil {
 		return err
 	}
 	machine.running.Store(true)
@@ -80,9 +90,8 @@ func (n *Node) openRaft(log hclog.Logger) error {
 	return nil
 }
 
-func (n *Node) startRaft(conf *raft.Config, machine raft.FSM, logs raft.LogStore,
-	stable raft.StableStore) (err error) {
-	snapshots := n.storage.Snapshots
+func (n *Node) startRaft(conf *raft.Config, machine raft.FSM, logs raft.LogStore) (err error) {
+	stable, snapshots := n.storage.Stable, n.storage.Snapshots
 	defer disk.RecoverDamage(&err) // the library panics if entries are missing between snapshot and log
 	existing, err := raft.HasExistingState(logs, stable, snapshots)
 	if err != nil {
@@ -96,6 +105,9 @@ func (n *Node) startRaft(conf *raft.Config, machine raft.FSM, logs raft.LogStore
 		}
 	}
 	n.raft, err = raft.NewRaft(conf, machine, logs, stable, snapshots, n.trans)
+	if n.sealed != nil && n.sealed.Missing() != nil {
+		return n.sealed.Missing() // also if an older snapshot could be read: the keys are to be mended first
+	}
 	if err != nil && existing {
 		return fmt.Errorf("%w: %v", ErrDamaged, err)
 	}
