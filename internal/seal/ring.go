@@ -115,6 +115,19 @@ func (r Ring) With(other Ring) (Ring, error) {
 	return ringOf(keys)
 }
 
+// First returns the ring with the keys of these IDs first, in this order. IDs that it lacks count for nothing.
+func (r Ring) First(ids ...string) Ring {
+	at := func(m member) int {
+		if i := slices.Index(ids, m.ID); i >= 0 {
+			return i
+		}
+		return len(ids)
+	}
+	out := slices.Clone(r.members)
+	slices.SortStableFunc(out, func(a, b member) int { return at(a) - at(b) })
+	return Ring{out}
+}
+
 // ringOf makes a ring of keys, the primary one first.
 func ringOf(keys []Key) (Ring, error) {
 	if len(keys) > maxKeys {

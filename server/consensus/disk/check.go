@@ -49,7 +49,7 @@ func Verify(log raft.LogStore) (err error) {
 	var term uint64
 	for i := first; i <= last && last > 0; i++ {
 		var l raft.Log
-		if err := log.GetLog(i, &l); errors.Is(err, ErrMissingKey) {
+		if err := log.GetLog(i, &l); errors.Is(err, ErrMissingKey) || errors.Is(err, ErrDamaged) {
 			return err
 		} else if err != nil {
 			return fmt.Errorf("%w: entry %d: %v", ErrDamaged, i, err)
