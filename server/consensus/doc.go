@@ -29,7 +29,9 @@
 //   - Entries for a server that is down are tried ever less often, at last every 10 s. transport holds them until
 //     the server answers heartbeats.
 //   - A disk that hangs leaves the leader heart-beating and never replaced (#503). disk.Guard ends the process.
-//   - A snapshot that cannot be restored is sent for ever (#697). machine ends the process.
+//   - A snapshot that conflicts with the log is sent for ever (#697), and one that is ahead of it leaves a gap. transport
+//     puts the log in order (install.go).
+//   - A snapshot that cannot be restored is sent for ever too. machine ends the process.
 //
 // Servers speak two protocols over one Transport, told apart by a connection's first byte: raft's own, and the
 // questions of ask.go.

@@ -48,6 +48,9 @@ func (n *Node) open() error {
 	if err := inQuarantine(n.cfg.DataDir); err != nil {
 		return err
 	}
+	if err := mendStart(n.storage.Log, n.storage.Snapshots); err != nil {
+		return err
+	}
 	if err := disk.Verify(n.storage.Log); err != nil {
 		return err
 	}
@@ -74,7 +77,7 @@ func (n *Node) openRaft(log hclog.Logger) error {
 	n.trans = newTransport(raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: n.mux, MaxPool: connPool, Timeout: messageTimeout, Logger: log,
 		MaxRPCsInFlight: 1, // no pipeline: see doc.go
-	}))
+	}), logs)
 	if err := n.startRaft(n.cfg.raft(log), machine, logs, guard); err != nil {
 		return err
 	}
