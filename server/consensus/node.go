@@ -28,6 +28,7 @@ type Node struct {
 	reads      *reads
 	proposer   *proposer
 	auditor    *auditor
+	handover   *handover
 }
 
 // Status describes a server at one moment.
@@ -98,7 +99,7 @@ func (n *Node) Abdicate(ctx context.Context) error {
 	if !n.leadership.leads() || len(n.members.voters()) < 2 {
 		return nil
 	}
-	return n.life.await(ctx, n.raft.LeadershipTransfer)
+	return n.handover.anybody(ctx)
 }
 
 // Close hands leadership to another server if it can, and stops. It joins every goroutine; ctx bounds how long it

@@ -117,6 +117,8 @@ func (n *Node) assemble(logs raft.LogStore) *answerer {
 	n.members = &membership{cluster: n.cfg.Cluster, life: n.life, leadership: n.leadership, peers: peers, raft: n.raft}
 	n.reads = newReads(n.members, n.store, logs)
 	n.proposer = newProposer(n.leadership)
+	n.handover = &handover{life: n.life, leadership: n.leadership, members: n.members, peers: peers,
+		proposer: n.proposer, trans: n.trans, raft: n.raft}
 	return &answerer{cfg: n.cfg, reads: n.reads}
 }
 
