@@ -40,6 +40,8 @@ type Timing struct {
 	Commit time.Duration
 	// Audit is how often this server compares its state with the others'. Default 10 s.
 	Audit time.Duration
+	// SlowDisk is how long one write may take before a leader lets another server lead. Default 2 s.
+	SlowDisk time.Duration
 	// Disk is how long one write may take before the process ends, so that another server can lead.
 	// Default 10 s.
 	Disk time.Duration
@@ -96,6 +98,7 @@ func (c Config) withDefaults() Config {
 	fill(&c.Timing.Commit, 20*time.Millisecond)
 	fill(&c.Timing.Audit, 10*time.Second)
 	fill(&c.Timing.Request, 10*time.Second)
+	fill(&c.Timing.SlowDisk, 2*time.Second)
 	fill(&c.Timing.Disk, 10*time.Second)
 	fill(&c.SnapshotThreshold, 8192)
 	fill(&c.SnapshotInterval, 30*time.Second)

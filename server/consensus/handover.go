@@ -26,12 +26,42 @@ type handover struct {
 
 // anybody hands over to the voter that is furthest, or to the next if that one cannot take over.
 func (h *handover) anybody(ctx context.Context) error {
-	type candidate struct {
-		server raft.Server
-		last   uint64
+	return h.first(ctx, h.to)
+}
+
+// evade makes another server stand for election at once. It works while raft's loop hangs in a write, which is why it
+// asks the target what became of it: this server would not notice.
+func (h *handover) evade(ctx context.Context) error {
+	term := h.raft.CurrentTerm()
+	return h.first(ctx, func(ctx context.Context, target raft.Server) error {
+		if err := h.call(target); err != nil {
+			return err
+		}
+		a, err := h.peers.ask(ctx, string(target.Address), askState)
+		if err == nil && a.Term <= term {
+			err = fmt.Errorf("%s did not stand for election", target.ID)
+		}
+		return err
+	})
+}
+
+// first tries the other voters until this server no longer leads, beginning with the one that is furthest.
+func (h *handover) first(ctx context.Context, try func(context.Context, raft.Server) error) error {
+	candidates, errs := h.candidates(ctx)
+	for _, c := range candidates {
+		err := try(ctx, c)
+		if err == nil || !h.leadership.leads() {
+			return nil
+		}
+		errs = errors.Join(errs, err)
 	}
-	var candidates []candidate
-	var errs error
+	return errs
+}
+
+// candidates are the other voters that answer, in the order of the last entries of their logs; the errors are of those
+// that do not.
+func (h *handover) candidates(ctx context.Context) (candidates []raft.Server, errs error) {
+	last := map[raft.ServerID]uint64{}
 	for _, v := range h.members.voters() {
 		if string(v.ID) == h.leadership.cfg.Name {
 			continue
@@ -41,17 +71,11 @@ func (h *handover) anybody(ctx context.Context) error {
 			errs = errors.Join(errs, fmt.Errorf("%s: %w", v.ID, err))
 			continue
 		}
-		candidates = append(candidates, candidate{v, a.Last})
+		last[v.ID] = a.Last
+		candidates = append(candidates, v)
 	}
-	slices.SortFunc(candidates, func(a, b candidate) int { return cmp.Compare(b.last, a.last) })
-	for _, c := range candidates {
-		err := h.to(ctx, c.server)
-		if err == nil || !h.leadership.leads() {
-			return nil
-		}
-		errs = errors.Join(errs, err)
-	}
-	return errs
+	slices.SortFunc(candidates, func(a, b raft.Server) int { return cmp.Compare(last[b.ID], last[a.ID]) })
+	return candidates, errs
 }
 
 // to hands over to one voter. It returns once this server has stepped down. On error this server leads on, unless it
@@ -65,6 +89,14 @@ func (h *handover) to(ctx context.Context, target raft.Server) error {
 		return fmt.Errorf("%s has not caught up: %w", target.ID, err)
 	}
 	changed := h.leadership.changed.wait()
+	if err := h.call(target); err != nil {
+		return err
+	}
+	return h.deposed(ctx, target, changed)
+}
+
+// call tells the target to stand for election, without asking first whether anybody would vote for it.
+func (h *handover) call(target raft.Server) error {
 	request := &raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{
 		ProtocolVersion: raft.ProtocolVersionMax,
 		ID:              []byte(h.leadership.cfg.Name),
@@ -73,6 +105,11 @@ func (h *handover) to(ctx context.Context, target raft.Server) error {
 	if err := h.trans.TimeoutNow(target.ID, target.Address, request, &raft.TimeoutNowResponse{}); err != nil {
 		return fmt.Errorf("%s was not told to take over: %w", target.ID, err)
 	}
+	return nil
+}
+
+// deposed waits until this server no longer leads. changed is from before the target was called.
+func (h *handover) deposed(ctx context.Context, target raft.Server, changed <-chan struct{}) error {
 	elected := time.NewTimer(2 * h.leadership.cfg.Timing.Election)
 	defer elected.Stop()
 	for h.leadership.leads() {

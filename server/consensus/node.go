@@ -3,6 +3,7 @@ package consensus
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 
 	"github.com/hashicorp/raft"
 
@@ -22,7 +23,8 @@ type Node struct {
 	trans   *transport
 	raft    *raft.Raft
 
-	// The parts that need a running raft; nil if Open has failed before.
+	// The parts that need a running raft; nil if Open has failed before. They are complete once assembled is true.
+	assembled  atomic.Bool
 	leadership *leadership
 	members    *membership
 	reads      *reads
@@ -100,6 +102,21 @@ func (n *Node) Abdicate(ctx context.Context) error {
 		return nil
 	}
 	return n.handover.anybody(ctx)
+}
+
+// evadeDisk gives leadership away while a write of this server hangs: the others need not wait until it is given up.
+func (n *Node) evadeDisk() {
+	n.cfg.Log.Warn("the disk is slow", "a write takes longer than", n.cfg.Timing.SlowDisk)
+	if !n.assembled.Load() || !n.leadership.leads() {
+		return
+	}
+	n.life.spawn(func() {
+		ctx, cancel := n.life.bounded(context.Background())
+		defer cancel()
+		if err := n.handover.evade(ctx); err != nil {
+			n.cfg.Log.Warn("no other server can lead instead", "error", err)
+		}
+	})
 }
 
 // Close hands leadership to another server if it can, and stops. It joins every goroutine; ctx bounds how long it

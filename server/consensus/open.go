@@ -58,7 +58,9 @@ func (n *Node) open() error {
 }
 
 func (n *Node) openRaft(log hclog.Logger) error {
-	guard := disk.NewGuard(n.storage, n.cfg.Timing.Disk, n.cfg.Fatal)
+	guard := disk.NewGuard(n.storage, disk.Watch{
+		Slow: n.cfg.Timing.SlowDisk, OnSlow: n.evadeDisk, Dead: n.cfg.Timing.Disk, Fatal: n.cfg.Fatal,
+	})
 	logs, err := raft.NewLogCache(512, guard)
 	if err != nil {
 		return err
@@ -83,6 +85,7 @@ func (n *Node) openRaft(log hclog.Logger) error {
 	}
 	machine.running.Store(true)
 	desk = n.assemble(logs)
+	n.assembled.Store(true)
 	n.auditor = &auditor{cfg: n.cfg, life: n.life, members: n.members, store: n.store, digests: machine.digests}
 	close(ready)
 	return nil
