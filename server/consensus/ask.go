@@ -13,8 +13,9 @@ import (
 
 // The questions that servers ask each other, one byte each. They are on the wire and in no case change.
 const (
-	askState = 's' // who are you, and in which term?
-	askIndex = 'i' // you lead: which entry must I have applied to serve a read?
+	askState  = 's' // who are you, and in which term?
+	askIndex  = 'i' // you lead: which entry must I have applied to serve a read?
+	askDigest = 'd' // what is your state, and after which entry?
 )
 
 // answer is what comes back, as one line of JSON.
@@ -23,10 +24,14 @@ type answer struct {
 	Address string `json:"address"`
 	Cluster string `json:"cluster"`
 	Term    uint64 `json:"term"`
-	// Index, Commit and CommitTerm are those of a confirmation; only for askIndex.
+	// Last is the last entry of the log, committed or not.
+	Last uint64 `json:"last"`
+	// Index is that of the digest, or with Commit and CommitTerm that of a confirmation; only for those questions.
 	Index      uint64 `json:"index,omitempty"`
 	Commit     uint64 `json:"commit,omitempty"`
 	CommitTerm uint64 `json:"commitTerm,omitempty"`
+	// Digest is the state's after the entry at Index; only for askDigest.
+	Digest string `json:"digest,omitempty"`
 	// Error, unless empty, says why there is no answer.
 	Error string `json:"error,omitempty"`
 }

@@ -39,6 +39,10 @@ type Timing struct {
 	// Commit is how long a follower of an idle leader waits to hear that an entry is committed, at most twice. It is
 	// the delay of watches on followers; reads do not wait for it. Default 20 ms.
 	Commit time.Duration
+	// Audit is how often this server compares its state with the others'. Default 10 s.
+	Audit time.Duration
+	// SlowDisk is how long one write may take before a leader lets another server lead. Default 2 s.
+	SlowDisk time.Duration
 	// Disk is how long one write may take before the process ends, so that another server can lead.
 	// Default 10 s.
 	Disk time.Duration
@@ -95,7 +99,9 @@ func (c Config) withDefaults() Config {
 	fill(&c.Timing.Election, 500*time.Millisecond)
 	fill(&c.Timing.Lease, 400*time.Millisecond)
 	fill(&c.Timing.Commit, 20*time.Millisecond)
+	fill(&c.Timing.Audit, 10*time.Second)
 	fill(&c.Timing.Request, 10*time.Second)
+	fill(&c.Timing.SlowDisk, 2*time.Second)
 	fill(&c.Timing.Disk, 10*time.Second)
 	fill(&c.SnapshotThreshold, 8192)
 	fill(&c.SnapshotInterval, 30*time.Second)

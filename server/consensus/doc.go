@@ -10,6 +10,8 @@
 //     ErrNoQuorum promise that the ops were not and will not be applied; ErrUnknownOutcome promises nothing.
 //   - After Linearize the local store shows every write that any client was told of before the call.
 //   - Ops that arrive while an entry is in flight travel together in the next one, each with its own result.
+//   - Servers at the same entry have the same state. Each compares its digest with the others' in the background; one
+//     that differs from a majority ends through Config.Fatal, and its folder is not opened again.
 //   - A log that cannot be written or read ends the process through Config.Fatal: never go on, never diverge.
 //   - Every wait has a deadline: the caller's, or Timing.Request. The library's futures may never come.
 //   - Being leader is a function: Lead calls its services after everything committed is applied, cancels their
@@ -24,10 +26,13 @@
 //     may believe what lay in its socket buffers. A majority is asked for its term instead (read.go).
 //   - Once an answer in a pipeline fails, its sender and its reader may wait for each other for ever: that follower
 //     gets heartbeats, but no entry. There is no pipeline; with group commit it would gain nothing.
+//   - An interrupted transfer of leadership may leave a leader that refuses all writes (#696). handover does without it.
 //   - Entries for a server that is down are tried ever less often, at last every 10 s. transport holds them until
 //     the server answers heartbeats.
 //   - A disk that hangs leaves the leader heart-beating and never replaced (#503). disk.Guard ends the process.
-//   - A snapshot that cannot be restored is sent for ever (#697). machine ends the process.
+//   - A snapshot that conflicts with the log is sent for ever (#697), and one that is ahead of it leaves a gap. transport
+//     puts the log in order (install.go).
+//   - A snapshot that cannot be restored is sent for ever too. machine ends the process.
 //
 // Servers speak two protocols over one Transport, told apart by a connection's first byte: raft's own, and the
 // questions of ask.go.
@@ -41,6 +46,8 @@
 //	reads       Linearize, and its index for followers
 //	proposer    the queue of writes, and the loop that sends them
 //	answerer    answers the peers of other servers, from reads
+//	handover    gives leadership to another server
+//	auditor     compares the state with the others'
 //
 // Concurrency: every method of Node may be called by any goroutine. One Lead may run at a time.
 package consensus

@@ -40,6 +40,11 @@ var (
 	ErrMissingKey = disk.ErrMissingKey
 )
 
+// ErrDiverged says that this server's state is not what the log makes of it on the others. Open fails with it too, from
+// then on.
+var ErrDiverged = errors.New("the state of this server has diverged from that of the others: empty its data folder " +
+	"and join again")
+
 // NotLeaderError is ErrNotLeader with the leader, if it is known.
 type NotLeaderError struct {
 	// Leader and Address are the leader's name and address; empty if there is none.

@@ -17,8 +17,9 @@ type machine struct {
 	store   *fsm.Store
 	fatal   func(error)
 	stop    <-chan struct{} // closed when the node closes
-	running atomic.Bool     // false until the start has restored what is on disk
-	failed  bool            // only if Fatal returned
+	digests *digests
+	running atomic.Bool // false until the start has restored what is on disk
+	failed  bool        // only if Fatal returned
 }
 
 // Apply implements raft.FSM. It returns []fsm.Result.
@@ -33,6 +34,7 @@ func (m *machine) Apply(l *raft.Log) any {
 	if err != nil {
 		return m.fail(fmt.Errorf("apply entry %d: %w", l.Index, err))
 	}
+	m.digests.add(m.store.View())
 	return results
 }
 
@@ -64,6 +66,9 @@ func (m *machine) Restore(from io.ReadCloser) error {
 	err := m.store.Restore(from)
 	if err != nil && m.running.Load() {
 		m.fail(fmt.Errorf("the leader's snapshot: %w", err))
+	}
+	if err == nil {
+		m.digests.add(m.store.View())
 	}
 	return err
 }

@@ -26,6 +26,7 @@ func Open(cfg Config, store *fsm.Store) (*Node, error) {
 		return nil, fmt.Errorf("open %s: %w", cfg.DataDir, errors.Join(err, n.stop()))
 	}
 	n.life.spawn(n.proposer.loop)
+	n.life.spawn(n.auditor.loop)
 	return n, nil
 }
 
@@ -45,6 +46,12 @@ func (n *Node) open() error {
 		return err
 	}
 	n.protect()
+	if err := inQuarantine(n.cfg.DataDir); err != nil {
+		return err
+	}
+	if err := mendStart(n.storage.Log, n.storage.Snapshots); err != nil {
+		return err
+	}
 	if err := disk.Verify(n.storage.Log); err != nil {
 		return err
 	}
@@ -53,7 +60,9 @@ func (n *Node) open() error {
 
 // protect puts between raft and the disk what watches and seals its writes.
 func (n *Node) protect() {
-	guard := disk.NewGuard(n.storage, n.cfg.Timing.Disk, n.cfg.Fatal)
+	guard := disk.NewGuard(n.storage, disk.Watch{
+		Slow: n.cfg.Timing.SlowDisk, OnSlow: n.evadeDisk, Dead: n.cfg.Timing.Disk, Fatal: n.cfg.Fatal,
+	})
 	n.storage.Log, n.storage.Stable = guard, guard
 	if n.cfg.Keys != nil {
 		n.sealed = disk.Seal(n.storage, n.cfg.Keys, n.cfg.Cluster)
@@ -66,7 +75,7 @@ func (n *Node) openRaft(log hclog.Logger) error {
 	if err != nil {
 		return err
 	}
-	machine := &machine{store: n.store, fatal: n.cfg.Fatal, stop: n.life.ctx.Done()}
+	machine := &machine{store: n.store, fatal: n.cfg.Fatal, stop: n.life.ctx.Done(), digests: &digests{}}
 	var desk *answerer
 	ready := make(chan struct{}) // questions wait until there is a desk
 	answer := func(c net.Conn) {
@@ -80,12 +89,14 @@ func (n *Node) openRaft(log hclog.Logger) error {
 	n.trans = newTransport(raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: n.mux, MaxPool: connPool, Timeout: messageTimeout, Logger: log,
 		MaxRPCsInFlight: 1, // no pipeline: see doc.go
-	}))
+	}), logs)
 	if err := n.startRaft(n.cfg.raft(log), machine, logs); err != nil {
 		return err
 	}
 	machine.running.Store(true)
 	desk = n.assemble(logs)
+	n.assembled.Store(true)
+	n.auditor = &auditor{cfg: n.cfg, life: n.life, members: n.members, store: n.store, digests: machine.digests}
 	close(ready)
 	return nil
 }
@@ -121,6 +132,8 @@ func (n *Node) assemble(logs raft.LogStore) *answerer {
 	n.members = &membership{cluster: n.cfg.Cluster, life: n.life, leadership: n.leadership, peers: peers, raft: n.raft}
 	n.reads = newReads(n.members, n.store, logs)
 	n.proposer = newProposer(n.leadership)
+	n.handover = &handover{life: n.life, leadership: n.leadership, members: n.members, peers: peers,
+		proposer: n.proposer, trans: n.trans, raft: n.raft}
 	return &answerer{cfg: n.cfg, reads: n.reads}
 }
 
