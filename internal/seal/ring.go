@@ -128,6 +128,12 @@ func (r Ring) First(ids ...string) Ring {
 	return Ring{out}
 }
 
+// Only returns the ring with those of its keys that have one of these IDs, in its own order.
+func (r Ring) Only(ids ...string) Ring {
+	others := func(m member) bool { return !slices.Contains(ids, m.ID) }
+	return Ring{slices.DeleteFunc(slices.Clone(r.members), others)}
+}
+
 // ringOf makes a ring of keys, the primary one first.
 func ringOf(keys []Key) (Ring, error) {
 	if len(keys) > maxKeys {

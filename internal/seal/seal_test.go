@@ -122,6 +122,9 @@ func TestRing(t *testing.T) {
 	if back := two.First("beef", first); !cmp.Equal(back.IDs(), []string{first, second}) || two.Primary() != second {
 		t.Errorf("put in another order: %v", back)
 	}
+	if some := two.Only(first, "beef"); !cmp.Equal(some.IDs(), []string{first}) || len(two.Keys()) != 2 {
+		t.Errorf("only the first of %v: %v", two, some)
+	}
 	left := must(t)(two.Drop(first))
 	if !cmp.Equal(left.IDs(), []string{second}) || !two.Has(first) || left.Has(first) {
 		t.Errorf("left: %v", left)
