@@ -13,6 +13,7 @@ import (
 
 	"github.com/holt-project/holt/internal/enroll"
 	"github.com/holt-project/holt/server/join"
+	"github.com/holt-project/holt/server/keyring"
 )
 
 const (
@@ -114,6 +115,10 @@ func (s *server) ask(ctx context.Context, client *http.Client, server string) (l
 // status is what /holt/v1/status tells.
 func (s *server) status() any {
 	st := s.node.Status()
+	var keys *keyring.Use
+	if use, err := s.keeper.Use(); err == nil { // what cannot be read now is not told
+		keys = &use
+	}
 	return struct {
 		Name         string `json:"name"`
 		Role         string `json:"role"`
@@ -123,5 +128,7 @@ func (s *server) status() any {
 		AppliedIndex uint64 `json:"appliedIndex"`
 		Revision     uint64 `json:"revision"`
 		Digest       string `json:"digest"`
-	}{st.Name, st.Role, st.Leader, st.Term, st.CommitIndex, st.AppliedIndex, st.Revision, st.Digest}
+		// Keys are those that the server's disk is encrypted with; nil if it cannot tell.
+		Keys *keyring.Use `json:"keys"`
+	}{st.Name, st.Role, st.Leader, st.Term, st.CommitIndex, st.AppliedIndex, st.Revision, st.Digest, keys}
 }

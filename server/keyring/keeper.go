@@ -89,6 +89,7 @@ func New(c Config) *Keeper {
 // Run follows the listing until ctx ends. It begins when this server has caught up with the others: an old listing,
 // replayed, must not bring back an old key.
 func (k *Keeper) Run(ctx context.Context) {
+	defer k.peers.client.CloseIdleConnections()
 	k.again(ctx, k.Cluster.Linearize)
 	for ctx.Err() == nil {
 		seen := k.Store.View().Revision()
