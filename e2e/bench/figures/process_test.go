@@ -44,3 +44,28 @@ func TestProcessesThatAreNotThere(t *testing.T) {
 		t.Error("process 0 has memory")
 	}
 }
+
+func TestOwnWorkIsPartOfAllWork(t *testing.T) {
+	all, err := figures.Busy()
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := figures.Own()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if own <= 0 || all <= 0 {
+		t.Errorf("this process took %s of %s", own, all)
+	}
+}
+
+func TestSyncLeavesNothing(t *testing.T) {
+	dir := t.TempDir()
+	if took, err := figures.Sync(dir); err != nil || took <= 0 {
+		t.Fatal(took, err)
+	}
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) > 0 {
+		t.Errorf("left %v, error %v", left, err)
+	}
+}

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"slices"
 	"time"
 
 	"github.com/holt-project/holt/e2e/bench/peers/side"
@@ -19,14 +21,20 @@ const (
 // loseLeader kills the leader and tries to write at the servers that are left until one accepts it; then it brings the
 // dead one back.
 func (v *visit) loseLeader(ctx context.Context, name string) (time.Duration, error) {
+	// The clients' connections are there before, as those of any client that works.
+	for _, c := range v.oneEach() {
+		if _, err := c.Do(ctx, work.Request{Method: http.MethodGet, Path: "/readyz"}); err != nil {
+			return 0, err
+		}
+	}
 	if err := v.cluster.KillLeader(ctx); err != nil {
 		return 0, err
 	}
 	lost := time.Now()
-	took, err := v.writeAgain(ctx, name, lost)
-	if err != nil {
+	if err := v.writeAgain(ctx, name); err != nil {
 		return 0, err
 	}
+	took := time.Since(lost)
 	if err := v.cluster.Start(ctx); err != nil {
 		return 0, err
 	}
@@ -36,31 +44,32 @@ func (v *visit) loseLeader(ctx context.Context, name string) (time.Duration, err
 	return took, pause(ctx, settle)
 }
 
-// writeAgain asks the servers that live in turn, each over a connection that there is already if it can be.
-func (v *visit) writeAgain(ctx context.Context, name string, lost time.Time) (time.Duration, error) {
-	var living []*work.Client
-	defer func() {
-		for _, c := range living {
-			c.Close()
+// oneEach is a client of each server of the API that runs.
+func (v *visit) oneEach() []*work.Client {
+	living := v.cluster.APIs()
+	var out []*work.Client
+	for _, c := range v.load.Clients {
+		if i := slices.Index(living, c.Base()); i >= 0 {
+			living = slices.Delete(living, i, i+1)
+			out = append(out, c)
 		}
-	}()
-	for _, url := range v.cluster.APIs() {
-		c, err := work.NewClient(url, v.cluster.TLS())
-		if err != nil {
-			return 0, err
-		}
-		living = append(living, c)
 	}
+	return out
+}
+
+// writeAgain asks the servers that live in turn until one accepts a write.
+func (v *visit) writeAgain(ctx context.Context, name string) error {
+	living := v.oneEach()
 	for try := 0; ; try++ {
 		bounded, cancel := context.WithTimeout(ctx, attemptTimeout)
 		_, err := living[try%len(living)].Do(bounded, work.CreateNamespace(fmt.Sprintf("%s-%d", name, try)))
 		cancel()
 		if err == nil {
-			return time.Since(lost), nil
+			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return 0, fmt.Errorf("no write was accepted after the leader was lost: %w", err)
+			return fmt.Errorf("no write was accepted after the leader was lost: %w", err)
 		case <-time.After(side.Pause):
 		}
 	}

@@ -28,7 +28,10 @@ const (
 	sides
 )
 
-var sideNames = [sides]string{"kube-apiserver with etcd", "Holt"}
+var (
+	sideNames = [sides]string{"kube-apiserver with etcd", "Holt"}
+	sideFlags = [sides]string{"theirs", "ours"}
+)
 
 func main() {
 	// Less often than usual, as what the client collects is taken from the servers' cores.
@@ -48,6 +51,7 @@ type options struct {
 	rounds      int
 	only        []string
 	servers     int    // 0 for both
+	side        string // of sideFlags; empty for both
 	disk        string // folder
 	holt, peers string
 }
@@ -77,6 +81,7 @@ func parse(args []string) (options, error) {
 	flags.IntVar(&o.rounds, "rounds", 3, "how often each side is measured, in turn")
 	only := flags.String("only", "", "measure only these: "+strings.Join(measureNames(), ","))
 	flags.IntVar(&o.servers, "servers", 0, "measure only clusters of 1 or of 3 servers; 0 measures both")
+	flags.StringVar(&o.side, "side", "", "measure only theirs or only ours, to tune it")
 	short := flags.Bool("quick", false, "one round of short measurements with fewer pods, for development")
 	flags.StringVar(&o.disk, "dir", "bin", "folder on a disk, in which the servers keep their files meanwhile")
 	flags.StringVar(&o.holt, "holt", "bin/holt", "Holt's binary")
@@ -95,8 +100,9 @@ func parse(args []string) (options, error) {
 			return o, fmt.Errorf("-only %s: there are %s", name, strings.Join(measureNames(), ","))
 		}
 	}
-	if flags.NArg() > 0 || o.rounds < 1 || !slices.Contains([]int{0, 1, 3}, o.servers) {
-		return o, errors.New("usage: peers [-rounds N] [-only NAMES] [-servers 0|1|3] [-quick], N at least 1")
+	if flags.NArg() > 0 || o.rounds < 1 || !slices.Contains([]int{0, 1, 3}, o.servers) ||
+		o.side != "" && !slices.Contains(sideFlags[:], o.side) {
+		return o, errors.New("usage: peers [-rounds N] [-only NAMES] [-servers 0|1|3] [-side theirs|ours] [-quick], N at least 1")
 	}
 	return o, nil
 }
@@ -131,9 +137,18 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	if _, err := fmt.Fprintf(out, "%s\n\n", figures.Machine()); err != nil {
 		return err
 	}
+	others, err := newOthers()
+	if err != nil {
+		return err
+	}
 	if err := b.all(ctx); err != nil {
 		return err
 	}
+	share, err := others.share()
+	if err != nil {
+		return err
+	}
+	b.report.note("Other processes of this machine took %.0f %% of its cores meanwhile.", 100*share)
 	b.say("done")
 	return b.report.write(out)
 }
@@ -161,6 +176,9 @@ func (b *bench) all(ctx context.Context) error {
 				continue
 			}
 			for s := range sides {
+				if b.side != "" && b.side != sideFlags[s] {
+					continue
+				}
 				b.say("round %d of %d: %s, %d of it", round+1, b.rounds, sideNames[s], servers)
 				if err := b.visit(ctx, s, servers, round); err != nil {
 					return fmt.Errorf("%s, %d of it: %w", sideNames[s], servers, err)

@@ -5,41 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"slices"
-	"time"
 
-	"github.com/holt-project/holt/e2e/bench/peers/side"
 	"github.com/holt-project/holt/e2e/bench/peers/work"
 )
 
-const (
-	// clients is how many work at a time.
-	clients = 32
-	// patience bounds each measurement: beyond it something hangs.
-	patience = 90 * time.Second
-	// steadyChanges a second are what the time to a delivery is taken at: well below what either side can do.
-	steadyChanges = 50
-)
+// steadyChanges a second are what the time to a delivery is taken at: well below what either side can do.
+const steadyChanges = 50
 
-// Namespaces of the work.
-const (
-	workSpace  = "work"
-	podSpace   = "pods"
-	watchSpace = "watched"
+// What is worked on.
+var (
+	allPods  = work.InNamespace(podSpace, "pods", "pod-")
+	working  = work.InNamespace(workSpace, "configmaps", "work-")
+	changing = work.InNamespace(watchSpace, "configmaps", "change-")
 )
-
-// visit is one side, running, in one round.
-type visit struct {
-	*bench
-	section string // of the report
-	side    int
-	round   int
-	cluster *side.Cluster
-	load    work.Load
-	// configMaps is how many the writes left in workSpace.
-	configMaps int64
-}
 
 // measures are in the order in which they do least harm to each other: memory that is idle comes before all load, and
 // the lists before other writes.
@@ -69,139 +48,7 @@ func measureNames() []string {
 	return names
 }
 
-func (b *bench) wants(names ...string) bool {
-	return len(b.only) == 0 || slices.ContainsFunc(names, func(n string) bool { return slices.Contains(b.only, n) })
-}
-
-// visit starts one side and measures it. What a side fails at is a note of the report, and ends the visit.
-func (b *bench) visit(ctx context.Context, s, servers, round int) (err error) {
-	cluster, dir, err := b.cluster(s, servers)
-	if err != nil {
-		return err
-	}
-	v := &visit{bench: b, section: sectionOf(servers), side: s, round: round, cluster: cluster}
-	defer func() {
-		v.disconnect()
-		err = errors.Join(err, cluster.Stop(), os.RemoveAll(dir))
-	}()
-	if err := v.begin(ctx, servers); err != nil {
-		return err
-	}
-	for _, m := range measures {
-		if !b.wants(m.name) || !slices.Contains(m.servers, servers) {
-			continue
-		}
-		bounded, cancel := context.WithTimeout(ctx, patience)
-		err := m.measure(v, bounded)
-		cancel()
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err != nil {
-			b.report.note("%s, %s, round %d: %s failed: %v", v.section, sideNames[s], round+1, m.name, err)
-			b.say("%s failed: %v", m.name, err)
-			return nil
-		}
-	}
-	return nil
-}
-
-// begin starts the cluster. The first start and the second, on what the first left, are measured.
-func (v *visit) begin(ctx context.Context, servers int) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	if servers > 1 || !v.wants("start") {
-		_, err := v.start(ctx, "first")
-		return err
-	}
-	for _, row := range []string{rowFirstStart, rowSecondStart} {
-		if err := v.cluster.Stop(); err != nil {
-			return err
-		}
-		took, err := v.start(ctx, row[:5])
-		if err != nil {
-			return err
-		}
-		v.report.add(v.section, row, v.side, took.Seconds())
-	}
-	return nil
-}
-
-// start takes the time from the start of the processes until they are ready and a write is accepted.
-func (v *visit) start(ctx context.Context, name string) (time.Duration, error) {
-	v.disconnect()
-	begun := time.Now()
-	if err := v.cluster.Start(ctx); err != nil {
-		return 0, err
-	}
-	if err := v.cluster.Ready(ctx); err != nil {
-		return 0, err
-	}
-	if err := v.connect(); err != nil {
-		return 0, err
-	}
-	if err := v.firstWrite(ctx, v.load.Clients[0], "start-"+name); err != nil {
-		return 0, err
-	}
-	took := time.Since(begun)
-	for _, namespace := range []string{workSpace, podSpace, watchSpace} {
-		// The second start finds them.
-		_, err := v.load.Clients[0].Do(ctx, work.Request{Method: "GET", Path: "/api/v1/namespaces/" + namespace})
-		if err != nil {
-			_, err = v.load.Clients[0].Do(ctx, work.CreateNamespace(namespace))
-		}
-		if err != nil {
-			return 0, err
-		}
-	}
-	return took, nil
-}
-
-// firstWrite creates a namespace, again and again until one is accepted: names of other kinds need a namespace first.
-func (v *visit) firstWrite(ctx context.Context, c *work.Client, name string) error {
-	for try := 0; ; try++ {
-		_, err := c.Do(ctx, work.CreateNamespace(fmt.Sprintf("%s-%d", name, try)))
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("no write was accepted: %w", err)
-		case <-time.After(side.Pause):
-		}
-	}
-}
-
-// connect makes the clients, spread over all servers.
-func (v *visit) connect() error {
-	urls := v.cluster.APIs()
-	v.load = work.Load{WarmUp: v.warmUp, Window: v.window, CPU: v.cluster.CPU}
-	for i := range clients {
-		c, err := work.NewClient(urls[i%len(urls)], v.cluster.TLS())
-		if err != nil {
-			return err
-		}
-		v.load.Clients = append(v.load.Clients, c)
-	}
-	return nil
-}
-
-func (v *visit) disconnect() {
-	for _, c := range v.load.Clients {
-		c.Close()
-	}
-	v.load.Clients = nil
-}
-
-// pause leaves the cluster alone.
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
+func (b *bench) wants(name string) bool { return len(b.only) == 0 || slices.Contains(b.only, name) }
 
 func (v *visit) idle(ctx context.Context) error {
 	if err := pause(ctx, v.shape.idle); err != nil {
@@ -218,32 +65,35 @@ func (v *visit) weigh(row string) error {
 
 // list creates the pods and lists them.
 func (v *visit) list(ctx context.Context) error {
-	if err := v.createPods(ctx); err != nil {
+	if err := v.fill(ctx, int64(v.pods), allPods.CreatePod); err != nil {
 		return err
 	}
-	pods := work.InNamespace(podSpace, "pods", "pod-")
 	for _, t := range []struct{ row, accept string }{{rowListJSON, work.JSON}, {rowListProtobuf, work.Protobuf}} {
-		l, err := v.load.List(ctx, pods.List(t.accept))
+		l, err := v.load.List(ctx, allPods.List(t.accept))
 		if err != nil {
 			return err
 		}
 		v.report.add(v.section, t.row, v.side, l.Median.Seconds())
-		v.report.add(v.section, t.row+rowCPU, v.side, l.CPUEach)
+		v.cpu(t.row, l.Rate)
 		v.report.size(t.row, v.side, l.Size)
 	}
 	return nil
 }
 
-// createPods creates them as fast as it goes; it is the window that has no end.
-func (v *visit) createPods(ctx context.Context) error {
-	pods := work.InNamespace(podSpace, "pods", "pod-")
+// fill creates count objects as fast as it goes.
+func (v *visit) fill(ctx context.Context, count int64, request func(n int64) work.Request) error {
 	load := v.load
-	load.WarmUp, load.Window = 0, patience
-	_, _, err := load.Run(ctx, int64(v.pods), func(ctx context.Context, c *work.Client, n int64) error {
-		_, err := c.Do(ctx, pods.CreatePod(n))
-		return err
-	})
+	load.WarmUp, load.Window = 0, patience // it ends with the last of them
+	_, _, err := load.Run(ctx, count, does(request))
 	return err
+}
+
+// does makes the calls that send the n-th request.
+func does(request func(n int64) work.Request) func(context.Context, *work.Client, int64) error {
+	return func(ctx context.Context, c *work.Client, n int64) error {
+		_, err := c.Do(ctx, request(n))
+		return err
+	}
 }
 
 // watched takes the memory while the pods that were listed are watched.
@@ -253,8 +103,7 @@ func (v *visit) watched(ctx context.Context) error {
 			return err
 		}
 	}
-	pods := work.InNamespace(podSpace, "pods", "pod-")
-	w, err := work.Watch(ctx, v.load.Clients, pods, v.watches, func(int, int64) {})
+	w, err := work.Watch(ctx, v.load.Clients, allPods, v.watches, func(int, int64) {})
 	if err != nil {
 		return err
 	}
@@ -267,17 +116,16 @@ func (v *visit) watched(ctx context.Context) error {
 
 func (v *visit) rate(row string, r work.Rate) {
 	v.report.add(v.section, row, v.side, r.PerSecond())
-	v.report.add(v.section, row+rowCPU, v.side, r.CPUEach())
+	v.cpu(row, r)
 }
 
-// working are the ConfigMaps of all reads and writes.
-var working = work.InNamespace(workSpace, "configmaps", "work-")
+func (v *visit) cpu(row string, r work.Rate) {
+	v.report.add(v.section, row+rowCPU, v.side, r.Each(r.CPU))
+	v.report.add(v.section, row+rowClient, v.side, r.Each(r.Client))
+}
 
 func (v *visit) create(ctx context.Context) error {
-	r, begun, err := v.load.Run(ctx, math.MaxInt64, func(ctx context.Context, c *work.Client, n int64) error {
-		_, err := c.Do(ctx, working.CreateConfigMap(n))
-		return err
-	})
+	r, begun, err := v.load.Run(ctx, math.MaxInt64, does(working.CreateConfigMap))
 	if err == nil {
 		v.configMaps = begun
 		v.rate(rowCreate, r)
@@ -291,24 +139,15 @@ func (v *visit) some(ctx context.Context) error {
 		return nil
 	}
 	const enough = 2000
-	load := v.load
-	load.WarmUp, load.Window = 0, patience
-	_, begun, err := load.Run(ctx, enough, func(ctx context.Context, c *work.Client, n int64) error {
-		_, err := c.Do(ctx, working.CreateConfigMap(n))
-		return err
-	})
-	v.configMaps = begun
-	return err
+	v.configMaps = enough
+	return v.fill(ctx, enough, working.CreateConfigMap)
 }
 
 func (v *visit) get(ctx context.Context) error {
 	if err := v.some(ctx); err != nil {
 		return err
 	}
-	r, _, err := v.load.Run(ctx, math.MaxInt64, func(ctx context.Context, c *work.Client, n int64) error {
-		_, err := c.Do(ctx, working.Get(n%v.configMaps))
-		return err
-	})
+	r, _, err := v.load.Run(ctx, math.MaxInt64, does(func(n int64) work.Request { return working.Get(n % v.configMaps) }))
 	if err == nil {
 		v.rate(rowGet, r)
 	}
@@ -334,10 +173,7 @@ func (v *visit) change(ctx context.Context) error {
 		if kind.limit < math.MaxInt64 { // all that there is counts; the servers are warm
 			load.WarmUp = 0
 		}
-		r, _, err := load.Run(ctx, kind.limit, func(ctx context.Context, c *work.Client, n int64) error {
-			_, err := c.Do(ctx, kind.request(n))
-			return err
-		})
+		r, _, err := load.Run(ctx, kind.limit, does(kind.request))
 		if err != nil {
 			return err
 		}
@@ -347,7 +183,7 @@ func (v *visit) change(ctx context.Context) error {
 }
 
 func (v *visit) watch(ctx context.Context) error {
-	d, err := v.load.Deliver(ctx, work.InNamespace(watchSpace, "configmaps", "change-"), v.watches, steadyChanges)
+	d, err := v.load.Deliver(ctx, changing, v.watches, steadyChanges)
 	if err != nil {
 		return err
 	}

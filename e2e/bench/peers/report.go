@@ -13,7 +13,7 @@ type unit func(float64) string
 
 func count(v float64) string        { return fmt.Sprintf("%.0f", v) }
 func seconds(v float64) string      { return fmt.Sprintf("%.2f s", v) }
-func milliseconds(v float64) string { return fmt.Sprintf("%.1f ms", v*1e3) }
+func milliseconds(v float64) string { return fmt.Sprintf("%.2f ms", v*1e3) }
 func microseconds(v float64) string { return fmt.Sprintf("%.0f µs", v*1e6) }
 func megabytes(v float64) string    { return fmt.Sprintf("%.0f MB", v/1e6) }
 
@@ -130,9 +130,9 @@ func (one *row) write(w io.Writer) {
 func (r *report) writeNotes(out io.Writer) error {
 	var notes []string
 	for _, name := range []string{rowListJSON, rowListProtobuf} {
-		if both, ok := r.sizes[name]; ok {
-			notes = append(notes, fmt.Sprintf("%s: %s of theirs, %s of ours", name,
-				megabytes(float64(both[theirs])), megabytes(float64(both[ours]))))
+		if both := r.sizes[name]; both[theirs]+both[ours] > 0 {
+			notes = append(notes, fmt.Sprintf("%s: %.1f MB of theirs, %.1f MB of ours", name,
+				float64(both[theirs])/1e6, float64(both[ours])/1e6))
 		}
 	}
 	for _, note := range append(notes, r.notes...) {

@@ -1,6 +1,7 @@
 package main
 
-// Rows of the report; each but the starts, memories, p99 and the leader has one of its CPU time below it.
+// Rows of the report. Those of work have two more below them, of the CPU time that the servers and the client take for each
+// piece of it.
 const (
 	rowFirstStart   = "first start, from nothing, to ready and one write"
 	rowSecondStart  = "again, with what is on the disk"
@@ -15,10 +16,12 @@ const (
 	rowGet          = "gets a second"
 	rowDeliver      = "watch deliveries a second"
 	rowDelivery     = "create to delivery, p99"
+	rowSync         = "(the disk: a sync before, median)"
 	rowLeader       = "leader killed to first write, p99"
 
-	// rowCPU is appended to a row's name.
-	rowCPU = ", CPU for each"
+	// rowCPU and rowClient are appended to a row's name.
+	rowCPU    = ", CPU for each"
+	rowClient = ", CPU of the client"
 )
 
 // Sections of the report.
@@ -53,6 +56,7 @@ func newReport() *report {
 		work := func(row string, u unit, g goal) {
 			r.expect(section, row, u, promised(g))
 			r.expect(section, row+rowCPU, microseconds, promised(atMost(1.0/5)))
+			r.expect(section, row+rowClient, microseconds, goal{})
 		}
 		work(rowCreate, count, atLeast(4))
 		work(rowUpdate, count, atLeast(4))
@@ -63,6 +67,7 @@ func newReport() *report {
 		work(rowListProtobuf, milliseconds, atMost(1.0/6))
 		work(rowDeliver, count, atLeast(2))
 		r.expect(section, rowDelivery, milliseconds, promised(atMost(1.0/2)))
+		r.expect(section, rowSync, milliseconds, goal{})
 	}
 	r.expect(triple, rowLeader, seconds, under(1)).percentile = 99
 	return r

@@ -4,9 +4,9 @@
 //	Holt         server-1 … server-N
 //	Kubernetes   etcd-1 … etcd-N, and one apiserver that knows all of them
 //
-// Both are as their makers set them up: connections are mutual TLS, also those to etcd and between its members, every
-// write is synced to disk, and who may do what is decided by RBAC. The flags of kube-apiserver and etcd are those that
-// kubeadm gives them, less what needs controllers that do not run.
+// Both are as their makers set them up: connections are mutual TLS, also those to etcd and between its members, and every
+// write is synced to disk. The flags of kube-apiserver and etcd are those that kubeadm gives them, less what needs
+// controllers that do not run.
 //
 // A Cluster belongs to one goroutine. Its processes end with Stop and, should the benchmark itself be killed, with it.
 package side

@@ -53,7 +53,9 @@ func (k *kubernetes) certify() error {
 	if err != nil {
 		return err
 	}
-	var addresses []net.IP
+	// A member of etcd wants to find in its peer's certificate the address that the connection comes from; Linux takes
+	// this one to reach any other of loopback.
+	addresses := []net.IP{net.IPv4(127, 0, 0, 1)}
 	for i := range k.members {
 		addresses = append(addresses, net.ParseIP(loopback(i)))
 	}

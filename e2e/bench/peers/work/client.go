@@ -42,6 +42,9 @@ func NewClient(base string, c *tls.Config) (*Client, error) {
 	return &Client{*u, &http.Transport{TLSClientConfig: c.Clone(), ForceAttemptHTTP2: true, DisableCompression: true}}, nil
 }
 
+// Base is the base URL that the client was made with.
+func (c *Client) Base() string { return c.base.String() }
+
 // Close ends the connection, when nobody uses it.
 func (c *Client) Close() { c.transport.CloseIdleConnections() }
 

@@ -15,9 +15,9 @@ const minLists = 9
 
 // Lists is what lists took.
 type Lists struct {
-	Median  time.Duration
-	CPUEach float64 // seconds
-	Size    int64   // of one, in bytes
+	Rate
+	Median time.Duration
+	Size   int64 // of one, in bytes
 }
 
 // List has the first client list again and again for the window.
@@ -26,21 +26,21 @@ func (l Load) List(ctx context.Context, r Request) (Lists, error) {
 	if _, err := c.Do(ctx, r); err != nil { // to warm up
 		return Lists{}, err
 	}
-	cpu, err := l.CPU()
+	begin, err := l.meter()
 	if err != nil {
 		return Lists{}, err
 	}
 	var out Lists
 	var took []time.Duration
-	for begun := time.Now(); len(took) < minLists || time.Since(begun) < l.Window; {
+	for len(took) < minLists || time.Since(begin.at) < l.Window {
 		one := time.Now()
 		if out.Size, err = c.Do(ctx, r); err != nil {
 			return Lists{}, err
 		}
 		took = append(took, time.Since(one))
 	}
-	after, err := l.CPU()
-	out.Median, out.CPUEach = figures.Percentile(took, 50), (after-cpu).Seconds()/float64(len(took))
+	end, err := l.meter()
+	out.Rate, out.Median = end.since(begin, int64(len(took))), figures.Percentile(took, 50)
 	return out, err
 }
 

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/holt-project/holt/e2e/bench/figures"
 )
 
 // Load is how work is measured: each client sends one request after the other; what is done in the window counts, and
@@ -20,15 +22,17 @@ type Load struct {
 
 // Rate is what was done in a window.
 type Rate struct {
-	Done         int64
-	Elapsed, CPU time.Duration
+	Done    int64
+	Elapsed time.Duration
+	// CPU is the time that the servers took, Client the one that this process took.
+	CPU, Client time.Duration
 }
 
 // PerSecond is how much was done in a second.
 func (r Rate) PerSecond() float64 { return float64(r.Done) / r.Elapsed.Seconds() }
 
-// CPUEach is the servers' CPU time for each that was done, in seconds.
-func (r Rate) CPUEach() float64 { return r.CPU.Seconds() / float64(max(r.Done, 1)) }
+// Each is a part of such a time for each that was done, in seconds.
+func (r Rate) Each(d time.Duration) float64 { return d.Seconds() / float64(max(r.Done, 1)) }
 
 // errTooQuick means that all work was done before its rate could be taken.
 var errTooQuick = errors.New("all was done while it warmed up")
@@ -75,33 +79,54 @@ func (l Load) run(ctx context.Context, limit int64, done *atomic.Int64,
 	}
 	<-over
 	close(failed)
-	for e := range failed {
-		err = errors.Join(err, e)
-		break // the first; others follow from it
+	if err == nil {
+		err = <-failed // after the window; nil if there is none
 	}
 	return rate, min(next.Load(), limit), err
 }
 
 // sample takes what is done in the window, or until all is.
 func (l Load) sample(ctx context.Context, done *atomic.Int64, over <-chan struct{}, failed chan error) (Rate, error) {
-	if early, err := pause(ctx, l.WarmUp, over, failed); err != nil || early {
-		if err == nil {
+	if l.WarmUp > 0 {
+		early, err := pause(ctx, l.WarmUp, over, failed)
+		if err == nil && early {
 			err = errTooQuick
 		}
-		return Rate{}, err
+		if err != nil {
+			return Rate{}, err
+		}
 	}
-	cpu, err := l.CPU()
+	begin, err := l.meter()
 	if err != nil {
 		return Rate{}, err
 	}
-	begun, before := time.Now(), done.Load()
+	before := done.Load()
 	if _, err := pause(ctx, l.Window, over, failed); err != nil {
 		return Rate{}, err
 	}
-	r := Rate{Done: done.Load() - before, Elapsed: time.Since(begun)}
-	after, err := l.CPU()
-	r.CPU = after - cpu
-	return r, err
+	after := done.Load()
+	end, err := l.meter()
+	return end.since(begin, after-before), err
+}
+
+// reading is what clocks show at one moment.
+type reading struct {
+	at          time.Time
+	cpu, client time.Duration
+}
+
+// since is the rate of what was done since an earlier reading.
+func (r reading) since(begin reading, done int64) Rate {
+	return Rate{done, r.at.Sub(begin.at), r.cpu - begin.cpu, r.client - begin.client}
+}
+
+func (l Load) meter() (reading, error) {
+	cpu, err := l.CPU()
+	if err != nil {
+		return reading{}, err
+	}
+	client, err := figures.Own()
+	return reading{time.Now(), cpu, client}, err
 }
 
 // pause waits for a time, or until all is over.
