@@ -13,7 +13,7 @@ import (
 const (
 	// maxBehind is how many changes may be on their way to a watch: with more, the next one waits. It keeps watches
 	// within the buffers of both sides, which cut off who falls behind.
-	maxBehind = 64
+	maxBehind = 16
 	// maxChanges bounds all changes of a stream.
 	maxChanges = 1 << 17
 )
