@@ -14,6 +14,7 @@ import (
 	"github.com/holt-project/holt/internal/enroll"
 	"github.com/holt-project/holt/server/backup"
 	"github.com/holt-project/holt/server/join"
+	"github.com/holt-project/holt/server/keyring"
 )
 
 const (
@@ -115,6 +116,10 @@ func (s *server) ask(ctx context.Context, client *http.Client, server string) (l
 // status is what /holt/v1/status tells.
 func (s *server) status() any {
 	st := s.node.Status()
+	var keys *keyring.Use
+	if use, err := s.keeper.Use(); err == nil { // what cannot be read now is not told
+		keys = &use
+	}
 	return struct {
 		Name         string `json:"name"`
 		Role         string `json:"role"`
@@ -124,7 +129,9 @@ func (s *server) status() any {
 		AppliedIndex uint64 `json:"appliedIndex"`
 		Revision     uint64 `json:"revision"`
 		Digest       string `json:"digest"`
+		// Keys are those that the server's disk is encrypted with; nil if it cannot tell.
+		Keys *keyring.Use `json:"keys"`
 		// Snapshots tells about the scheduled snapshots; nil if there are none.
 		Snapshots *backup.Status `json:"snapshots,omitempty"`
-	}{st.Name, st.Role, st.Leader, st.Term, st.CommitIndex, st.AppliedIndex, st.Revision, st.Digest, s.backupStatus()}
+	}{st.Name, st.Role, st.Leader, st.Term, st.CommitIndex, st.AppliedIndex, st.Revision, st.Digest, keys, s.backupStatus()}
 }

@@ -47,15 +47,12 @@ func (s *server) newBackups(cluster string) backups {
 	return b
 }
 
-// backupPaths adds the handlers of backups.
-func (s *server) backupPaths(paths map[string]http.Handler) {
-	desk := &backup.Desk{
+// backupDesk offers backups over HTTP.
+func (s *server) backupDesk() *backup.Desk {
+	return &backup.Desk{
 		Saver: s.backups.saver, Restorer: s.backups.restorer, Schedule: s.backups.schedule,
 		Leader: s.node.Leader, Servers: transport(s.client), Allow: mayBackup, Log: s.Log,
 	}
-	paths[backup.PathSave] = http.HandlerFunc(desk.Save)
-	paths[backup.PathRestore] = http.HandlerFunc(desk.Restore)
-	paths[backup.PathList] = http.HandlerFunc(desk.List)
 }
 
 // mayBackup reports whether the request is an administrator's, or another server's that has admitted one. A snapshot

@@ -27,8 +27,10 @@ import (
 	"github.com/holt-project/holt/server/api/discovery"
 	"github.com/holt-project/holt/server/api/openapi"
 	"github.com/holt-project/holt/server/auth"
+	"github.com/holt-project/holt/server/backup"
 	"github.com/holt-project/holt/server/consensus"
 	"github.com/holt-project/holt/server/join"
+	"github.com/holt-project/holt/server/keyring"
 	"github.com/holt-project/holt/server/kinds"
 	"github.com/holt-project/holt/server/listener"
 )
@@ -51,9 +53,11 @@ type server struct {
 	listener *listener.Listener
 	node     *consensus.Node
 	pool     *gossip.Pool
-	keys     *seal.Holder
-	backups  backups
-	admit    []admission.Step
+	// keys encrypt what consensus keeps; keeper changes them.
+	keys    *seal.Holder
+	keeper  *keyring.Keeper
+	backups backups
+	admit   []admission.Step
 	// client dials servers, peer any node.
 	client, peer *tls.Config
 	// found is the cluster that this server begins, until that is in the store; nil otherwise.
@@ -74,7 +78,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	s := &server{Config: cfg, creds: creds, kinds: kinds.Builtin(), keys: seal.NewHolder(seal.Ring{})}
+	s := &server{Config: cfg, creds: creds, kinds: kinds.Builtin(), keys: seal.NewHolder(creds.ring)}
 	s.found.Store(creds.found)
 	s.store = fsm.New(s.kinds.Schema(), 0)
 	if err := s.open(); err != nil {
@@ -105,11 +109,16 @@ func (s *server) open() error {
 	}
 	s.node, err = consensus.Open(consensus.Config{
 		Name: s.Name, Address: s.address(), Cluster: fingerprint, DataDir: s.path("raft"),
-		Transport: s.listener.Streams(), Bootstrap: s.creds.found != nil, Log: s.Log,
+		Transport: s.listener.Streams(), Bootstrap: s.creds.found != nil, Keys: s.keys, Log: s.Log,
 	}, s.store)
+	if errors.Is(err, consensus.ErrMissingKey) {
+		err = fmt.Errorf("%w. The key ring is %s. %s", err, s.Keyring, keyring.Advice(s.Keyring))
+	}
 	if err != nil {
 		return errors.Join(err, s.listener.Close())
 	}
+	s.keeper = keyring.New(keyring.Config{Name: s.Name, Path: s.Keyring, Keys: s.keys, Store: s.store, Cluster: s.node,
+		Disk: s.node, Encode: s.kinds.ByStore("secrets").Encode, Transport: transport(s.client), Log: s.Log})
 	s.pool, err = gossip.Start(gossip.Config{Name: gossip.MemberName(pki.RoleServer, s.Name), Address: s.Bind.String(),
 		Port: int(s.GossipPort), Key: s.creds.gossipKey}, s.Log)
 	if err != nil {
@@ -152,6 +161,7 @@ func (s *server) serve(ctx context.Context) error {
 			s.backups.schedule.Run(ctx)
 		}
 	})
+	wg.Go(func() { s.keeper.Run(ctx) })
 	failed := make(chan error, 1)
 	wg.Go(func() { failed <- web.Serve(s.listener.API()) })
 	select {
@@ -188,24 +198,32 @@ func (s *server) handler() (http.Handler, error) {
 		admission.NewServiceAllocator(s.ServiceCIDR, admission.DefaultNodePorts, s.store, replicated{s.node}).Step,
 	}
 	desk := join.NewDesk(stateOf{s.store, s.node}, s.aliveNode, s.serverURLs, s.Bind, s.serviceAddress(KubernetesAddress),
-		s.agreed(), s.Log)
-	extra := map[string]http.Handler{
-		enroll.PathCA:      http.HandlerFunc(desk.CA),
-		enroll.PathJoin:    http.HandlerFunc(desk.Join),
-		enroll.PathMembers: join.Members(s.node),
-		enroll.PathStatus:  join.Status(s.status),
-	}
-	s.backupPaths(extra)
+		s.agreed(), s.keys.Ring, s.Log)
 	return api.New(api.Config{
 		Kinds: s.kinds, Store: s.store, Consensus: replicated{s.node},
 		Auth: auth.Certificates{}, Authz: auth.NewAuthorizer(s.store.View),
 		Discovery: found, OpenAPI: docs,
-		Extra:   extra,
+		Extra:   s.extra(desk),
 		Admit:   s.admit,
 		Agents:  &agents{transport: transport(s.peer)},
 		Forward: transport(s.client),
 		Log:     s.Log,
 	})
+}
+
+// extra are the handlers of what is not Kubernetes' API.
+func (s *server) extra(desk *join.Desk) map[string]http.Handler {
+	snapshots := s.backupDesk()
+	return map[string]http.Handler{
+		enroll.PathCA:      http.HandlerFunc(desk.CA),
+		enroll.PathJoin:    http.HandlerFunc(desk.Join),
+		enroll.PathMembers: join.Members(s.node),
+		enroll.PathStatus:  join.Status(s.status),
+		keyring.PathKeys:   s.keeper.Handler(),
+		backup.PathSave:    http.HandlerFunc(snapshots.Save),
+		backup.PathRestore: http.HandlerFunc(snapshots.Restore),
+		backup.PathList:    http.HandlerFunc(snapshots.List),
+	}
 }
 
 // transport reaches other nodes with this server's certificate. A peer that does not answer pings is given up.

@@ -115,6 +115,25 @@ func (r Ring) With(other Ring) (Ring, error) {
 	return ringOf(keys)
 }
 
+// First returns the ring with the keys of these IDs first, in this order. IDs that it lacks count for nothing.
+func (r Ring) First(ids ...string) Ring {
+	at := func(m member) int {
+		if i := slices.Index(ids, m.ID); i >= 0 {
+			return i
+		}
+		return len(ids)
+	}
+	out := slices.Clone(r.members)
+	slices.SortStableFunc(out, func(a, b member) int { return at(a) - at(b) })
+	return Ring{out}
+}
+
+// Only returns the ring with those of its keys that have one of these IDs, in its own order.
+func (r Ring) Only(ids ...string) Ring {
+	others := func(m member) bool { return !slices.Contains(ids, m.ID) }
+	return Ring{slices.DeleteFunc(slices.Clone(r.members), others)}
+}
+
 // ringOf makes a ring of keys, the primary one first.
 func ringOf(keys []Key) (Ring, error) {
 	if len(keys) > maxKeys {

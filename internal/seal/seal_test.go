@@ -119,6 +119,12 @@ func TestRing(t *testing.T) {
 	if early := must(t)(two.Add(noon.Add(-time.Hour))); !early.Keys()[0].Created.After(early.Keys()[1].Created) {
 		t.Errorf("made at %v, after one of %v", early.Keys()[0].Created, early.Keys()[1].Created)
 	}
+	if back := two.First("beef", first); !cmp.Equal(back.IDs(), []string{first, second}) || two.Primary() != second {
+		t.Errorf("put in another order: %v", back)
+	}
+	if some := two.Only(first, "beef"); !cmp.Equal(some.IDs(), []string{first}) || len(two.Keys()) != 2 {
+		t.Errorf("only the first of %v: %v", two, some)
+	}
 	left := must(t)(two.Drop(first))
 	if !cmp.Equal(left.IDs(), []string{second}) || !two.Has(first) || left.Has(first) {
 		t.Errorf("left: %v", left)

@@ -31,7 +31,8 @@ func (a *answerer) serve(conn net.Conn) {
 
 func (a *answerer) answer(question byte) answer {
 	// The term is persisted before a vote is given in it, so it is never older than this server's last vote.
-	reply := answer{Name: a.cfg.Name, Address: a.cfg.Address, Cluster: a.cfg.Cluster, Term: a.reads.raft.CurrentTerm()}
+	reply := answer{Name: a.cfg.Name, Address: a.cfg.Address, Cluster: a.cfg.Cluster, Term: a.reads.raft.CurrentTerm(),
+		Last: a.reads.raft.LastIndex()}
 	switch question {
 	case askState:
 	case askDigest:

@@ -24,6 +24,8 @@ type answer struct {
 	Address string `json:"address"`
 	Cluster string `json:"cluster"`
 	Term    uint64 `json:"term"`
+	// Last is the last entry of the log, committed or not.
+	Last uint64 `json:"last"`
 	// Index is that of the digest, or with Commit and CommitTerm that of a confirmation; only for those questions.
 	Index      uint64 `json:"index,omitempty"`
 	Commit     uint64 `json:"commit,omitempty"`

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/holt-project/holt/internal/seal"
 	"github.com/holt-project/holt/server/consensus/disk"
 )
 
@@ -40,6 +41,8 @@ type Timing struct {
 	Commit time.Duration
 	// Audit is how often this server compares its state with the others'. Default 10 s.
 	Audit time.Duration
+	// SlowDisk is how long one write may take before a leader lets another server lead. Default 2 s.
+	SlowDisk time.Duration
 	// Disk is how long one write may take before the process ends, so that another server can lead.
 	// Default 10 s.
 	Disk time.Duration
@@ -69,6 +72,8 @@ type Config struct {
 	SnapshotTrailing  uint64
 	// Storage opens what is kept in DataDir. Nil stands for disk.OpenFiles; a simulation brings its own.
 	Storage func(dir string, log hclog.Logger) (disk.Storage, error)
+	// Keys encrypt what is kept in DataDir; another ring may be swapped in. Nil keeps everything in plain text, for tests.
+	Keys *seal.Holder
 	// Log may be nil: slog.Default then.
 	Log *slog.Logger
 	// Fatal is called when the server cannot go on without risk to the data. If it returns, the node applies
@@ -96,6 +101,7 @@ func (c Config) withDefaults() Config {
 	fill(&c.Timing.Commit, 20*time.Millisecond)
 	fill(&c.Timing.Audit, 10*time.Second)
 	fill(&c.Timing.Request, 10*time.Second)
+	fill(&c.Timing.SlowDisk, 2*time.Second)
 	fill(&c.Timing.Disk, 10*time.Second)
 	fill(&c.SnapshotThreshold, 8192)
 	fill(&c.SnapshotInterval, 30*time.Second)

@@ -26,10 +26,13 @@
 //     may believe what lay in its socket buffers. A majority is asked for its term instead (read.go).
 //   - Once an answer in a pipeline fails, its sender and its reader may wait for each other for ever: that follower
 //     gets heartbeats, but no entry. There is no pipeline; with group commit it would gain nothing.
+//   - An interrupted transfer of leadership may leave a leader that refuses all writes (#696). handover does without it.
 //   - Entries for a server that is down are tried ever less often, at last every 10 s. transport holds them until
 //     the server answers heartbeats.
 //   - A disk that hangs leaves the leader heart-beating and never replaced (#503). disk.Guard ends the process.
-//   - A snapshot that cannot be restored is sent for ever (#697). machine ends the process.
+//   - A snapshot that conflicts with the log is sent for ever (#697), and one that is ahead of it leaves a gap. transport
+//     puts the log in order (install.go).
+//   - A snapshot that cannot be restored is sent for ever too. machine ends the process.
 //
 // Servers speak two protocols over one Transport, told apart by a connection's first byte: raft's own, and the
 // questions of ask.go.
@@ -43,6 +46,7 @@
 //	reads       Linearize, and its index for followers
 //	proposer    the queue of writes, and the loop that sends them
 //	answerer    answers the peers of other servers, from reads
+//	handover    gives leadership to another server
 //	auditor     compares the state with the others'
 //
 // Concurrency: every method of Node may be called by any goroutine. One Lead may run at a time.

@@ -3,6 +3,7 @@ package consensus
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 
 	"github.com/hashicorp/raft"
 
@@ -18,16 +19,19 @@ type Node struct {
 
 	// What Open opens, in this order, and release closes.
 	storage disk.Storage
+	sealed  *disk.Sealed // the same; nil if nothing is encrypted
 	mux     *mux
 	trans   *transport
 	raft    *raft.Raft
 
-	// The parts that need a running raft; nil if Open has failed before.
+	// The parts that need a running raft; nil if Open has failed before. They are complete once assembled is true.
+	assembled  atomic.Bool
 	leadership *leadership
 	members    *membership
 	reads      *reads
 	proposer   *proposer
 	auditor    *auditor
+	handover   *handover
 }
 
 // Status describes a server at one moment.
@@ -98,7 +102,22 @@ func (n *Node) Abdicate(ctx context.Context) error {
 	if !n.leadership.leads() || len(n.members.voters()) < 2 {
 		return nil
 	}
-	return n.life.await(ctx, n.raft.LeadershipTransfer)
+	return n.handover.anybody(ctx)
+}
+
+// evadeDisk gives leadership away while a write of this server hangs: the others need not wait until it is given up.
+func (n *Node) evadeDisk() {
+	n.cfg.Log.Warn("the disk is slow", "a write takes longer than", n.cfg.Timing.SlowDisk)
+	if !n.assembled.Load() || !n.leadership.leads() {
+		return
+	}
+	n.life.spawn(func() {
+		ctx, cancel := n.life.bounded(context.Background())
+		defer cancel()
+		if err := n.handover.evade(ctx); err != nil {
+			n.cfg.Log.Warn("no other server can lead instead", "error", err)
+		}
+	})
 }
 
 // Close hands leadership to another server if it can, and stops. It joins every goroutine; ctx bounds how long it

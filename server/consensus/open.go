@@ -17,8 +17,8 @@ import (
 // messageTimeout bounds one message to another server and its answer.
 const messageTimeout = 5 * time.Second
 
-// Open starts the server in cfg.DataDir on store, which must be empty. It fails with ErrInUse, ErrForeign or
-// ErrDamaged.
+// Open starts the server in cfg.DataDir on store, which must be empty. It fails with ErrInUse, ErrForeign,
+// ErrDamaged or ErrMissingKey.
 func Open(cfg Config, store *fsm.Store) (*Node, error) {
 	cfg = cfg.withDefaults()
 	n := &Node{cfg: cfg, store: store, life: newLifetime(cfg.Timing.Request)}
@@ -45,7 +45,11 @@ func (n *Node) open() error {
 	if err := claim(n.cfg.DataDir, identity{Cluster: n.cfg.Cluster, Server: n.cfg.Name}); err != nil {
 		return err
 	}
+	n.protect()
 	if err := inQuarantine(n.cfg.DataDir); err != nil {
+		return err
+	}
+	if err := mendStart(n.storage.Log, n.storage.Snapshots); err != nil {
 		return err
 	}
 	if err := disk.Verify(n.storage.Log); err != nil {
@@ -54,9 +58,20 @@ func (n *Node) open() error {
 	return n.openRaft(log)
 }
 
+// protect puts between raft and the disk what watches and seals its writes.
+func (n *Node) protect() {
+	guard := disk.NewGuard(n.storage, disk.Watch{
+		Slow: n.cfg.Timing.SlowDisk, OnSlow: n.evadeDisk, Dead: n.cfg.Timing.Disk, Fatal: n.cfg.Fatal,
+	})
+	n.storage.Log, n.storage.Stable = guard, guard
+	if n.cfg.Keys != nil {
+		n.sealed = disk.Seal(n.storage, n.cfg.Keys, n.cfg.Cluster)
+		n.storage = n.sealed.Storage
+	}
+}
+
 func (n *Node) openRaft(log hclog.Logger) error {
-	guard := disk.NewGuard(n.storage, n.cfg.Timing.Disk, n.cfg.Fatal)
-	logs, err := raft.NewLogCache(512, guard)
+	logs, err := raft.NewLogCache(512, n.storage.Log)
 	if err != nil {
 		return err
 	}
@@ -74,20 +89,20 @@ func (n *Node) openRaft(log hclog.Logger) error {
 	n.trans = newTransport(raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: n.mux, MaxPool: connPool, Timeout: messageTimeout, Logger: log,
 		MaxRPCsInFlight: 1, // no pipeline: see doc.go
-	}))
-	if err := n.startRaft(n.cfg.raft(log), machine, logs, guard); err != nil {
+	}), logs)
+	if err := n.startRaft(n.cfg.raft(log), machine, logs); err != nil {
 		return err
 	}
 	machine.running.Store(true)
 	desk = n.assemble(logs)
+	n.assembled.Store(true)
 	n.auditor = &auditor{cfg: n.cfg, life: n.life, members: n.members, store: n.store, digests: machine.digests}
 	close(ready)
 	return nil
 }
 
-func (n *Node) startRaft(conf *raft.Config, machine raft.FSM, logs raft.LogStore,
-	stable raft.StableStore) (err error) {
-	snapshots := n.storage.Snapshots
+func (n *Node) startRaft(conf *raft.Config, machine raft.FSM, logs raft.LogStore) (err error) {
+	stable, snapshots := n.storage.Stable, n.storage.Snapshots
 	defer disk.RecoverDamage(&err) // the library panics if entries are missing between snapshot and log
 	existing, err := raft.HasExistingState(logs, stable, snapshots)
 	if err != nil {
@@ -101,6 +116,9 @@ func (n *Node) startRaft(conf *raft.Config, machine raft.FSM, logs raft.LogStore
 		}
 	}
 	n.raft, err = raft.NewRaft(conf, machine, logs, stable, snapshots, n.trans)
+	if n.sealed != nil && n.sealed.Missing() != nil {
+		return n.sealed.Missing() // also if an older snapshot could be read: the keys are to be mended first
+	}
 	if err != nil && existing {
 		return fmt.Errorf("%w: %v", ErrDamaged, err)
 	}
@@ -114,6 +132,8 @@ func (n *Node) assemble(logs raft.LogStore) *answerer {
 	n.members = &membership{cluster: n.cfg.Cluster, life: n.life, leadership: n.leadership, peers: peers, raft: n.raft}
 	n.reads = newReads(n.members, n.store, logs)
 	n.proposer = newProposer(n.leadership)
+	n.handover = &handover{life: n.life, leadership: n.leadership, members: n.members, peers: peers,
+		proposer: n.proposer, trans: n.trans, raft: n.raft}
 	return &answerer{cfg: n.cfg, reads: n.reads}
 }
 

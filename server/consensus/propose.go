@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/hashicorp/raft"
 
@@ -32,6 +33,14 @@ type proposer struct {
 	leadership *leadership
 	raft       *raft.Raft
 	queue      *queue
+
+	sending sync.Mutex // held while an entry is on its way
+}
+
+// hold waits for the entry that is on its way, and keeps the next one back until release.
+func (p *proposer) hold() (release func()) {
+	p.sending.Lock()
+	return p.sending.Unlock
 }
 
 func newProposer(l *leadership) *proposer {
@@ -82,6 +91,8 @@ func (p *proposer) loop() {
 }
 
 func (p *proposer) send(batch []*proposal) {
+	p.sending.Lock()
+	defer p.sending.Unlock()
 	var ops []fsm.Op
 	for _, one := range batch {
 		ops = append(ops, one.ops...)

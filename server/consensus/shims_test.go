@@ -51,15 +51,16 @@ func TestStaleTail(t *testing.T) {
 }
 
 func followTwoLeaders(t *testing.T, shim bool) string {
+	store := raft.NewInmemStore()
 	address, inner := raft.NewInmemTransport("")
 	var trans libraryTransport = inner
 	if shim {
-		trans = newTransport(inner)
+		trans = newTransport(inner, store)
 	}
 	conf := raft.DefaultConfig()
 	conf.LocalID, conf.Logger = "f", hclog.NewNullLogger()
 	conf.HeartbeatTimeout, conf.ElectionTimeout = time.Hour, time.Hour
-	store, machine := raft.NewInmemStore(), &recorder{more: make(chan struct{}, 10)}
+	machine := &recorder{more: make(chan struct{}, 10)}
 	r, err := raft.NewRaft(conf, machine, store, store, raft.NewInmemSnapshotStore(), trans)
 	if err != nil {
 		t.Fatal(err)
@@ -104,7 +105,7 @@ func followTwoLeaders(t *testing.T, shim bool) string {
 // TestHeartbeatsTakeTheOrderlyWay fails if transport passes SetHeartbeatHandler on.
 func TestHeartbeatsTakeTheOrderlyWay(t *testing.T) {
 	mine, theirs := pipeTransports(t)
-	trans := newTransport(mine)
+	trans := newTransport(mine, raft.NewInmemStore())
 	t.Cleanup(func() {
 		if err := trans.Close(); err != nil {
 			t.Error(err)
@@ -176,7 +177,7 @@ func TestEntriesWaitForAServerThatIsDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, inner := raft.NewInmemTransport("")
 		peer := &deadPeer{inner, make(chan struct{}), make(chan struct{}, 2)}
-		trans := newTransport(peer)
+		trans := newTransport(peer, raft.NewInmemStore())
 		done, resp := make(chan error), &raft.AppendEntriesResponse{}
 		entries := &raft.AppendEntriesRequest{Entries: []*raft.Log{{Index: 1}}}
 		heartbeat := func() error {

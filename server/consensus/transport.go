@@ -13,6 +13,7 @@ import (
 // transport stands between raft and the library's network transport, and corrects what goes in. See doc.go.
 type transport struct {
 	inner    libraryTransport
+	logs     raft.LogStore // raft's
 	consumer chan raft.RPC
 	stop     chan struct{}
 	once     sync.Once
@@ -29,9 +30,9 @@ type libraryTransport interface {
 	raft.WithClose
 }
 
-func newTransport(inner libraryTransport) *transport {
+func newTransport(inner libraryTransport, logs raft.LogStore) *transport {
 	t := &transport{
-		inner: inner, consumer: make(chan raft.RPC), stop: make(chan struct{}),
+		inner: inner, logs: logs, consumer: make(chan raft.RPC), stop: make(chan struct{}),
 		alive: map[raft.ServerID]*signal{},
 	}
 	t.wg.Go(t.pump)
@@ -43,8 +44,11 @@ func (t *transport) pump() {
 	for {
 		select {
 		case rpc := <-t.inner.Consumer():
-			if a, ok := rpc.Command.(*raft.AppendEntriesRequest); ok {
-				clampCommit(a)
+			switch m := rpc.Command.(type) {
+			case *raft.AppendEntriesRequest:
+				clampCommit(m)
+			case *raft.InstallSnapshotRequest:
+				rpc = t.installed(rpc, m)
 			}
 			select {
 			case t.consumer <- rpc:

@@ -11,23 +11,36 @@ import (
 type Guard struct {
 	raft.LogStore
 	raft.StableStore
-	limit time.Duration
-	fatal func(error)
+	watch Watch
 }
 
-// NewGuard calls fatal when a write of s fails or takes longer than limit.
-func NewGuard(s Storage, limit time.Duration, fatal func(error)) *Guard {
-	return &Guard{LogStore: s.Log, StableStore: s.Stable, limit: limit, fatal: fatal}
+// Watch tells what to do about writes that take too long, or fail.
+type Watch struct {
+	// Slow is how long a write may take before OnSlow is called, which must not block for long. It is called once for
+	// each such write; nil does nothing.
+	Slow   time.Duration
+	OnSlow func()
+	// Dead is how long a write may take before Fatal is called. A write that fails is fatal too.
+	Dead  time.Duration
+	Fatal func(error)
+}
+
+// NewGuard watches the writes of s.
+func NewGuard(s Storage, w Watch) *Guard {
+	return &Guard{LogStore: s.Log, StableStore: s.Stable, watch: w}
 }
 
 func (g *Guard) write(what string, do func() error) error {
-	watchdog := time.AfterFunc(g.limit, func() {
-		g.fatal(fmt.Errorf("%s: the disk has not answered for %v", what, g.limit))
+	dead := time.AfterFunc(g.watch.Dead, func() {
+		g.watch.Fatal(fmt.Errorf("%s: the disk has not answered for %v", what, g.watch.Dead))
 	})
-	defer watchdog.Stop()
+	defer dead.Stop()
+	if g.watch.OnSlow != nil {
+		defer time.AfterFunc(g.watch.Slow, g.watch.OnSlow).Stop()
+	}
 	err := do()
 	if err != nil {
-		g.fatal(fmt.Errorf("%s: %w", what, err))
+		g.watch.Fatal(fmt.Errorf("%s: %w", what, err))
 	}
 	return err
 }

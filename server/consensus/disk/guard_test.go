@@ -22,7 +22,7 @@ func (h *hungStore) StoreLogs([]*raft.Log) error { <-h.release; return h.err }
 func (h *hungStore) Set(_, _ []byte) error       { return h.err }
 
 func guarded(h *hungStore, limit time.Duration, fatal func(error)) *disk.Guard {
-	return disk.NewGuard(disk.Storage{Log: h, Stable: h}, limit, fatal)
+	return disk.NewGuard(disk.Storage{Log: h, Stable: h}, disk.Watch{Dead: limit, Fatal: fatal})
 }
 
 func TestHungDiskEndsTheProcess(t *testing.T) {
