@@ -44,9 +44,7 @@ func (s *server) arrive(ctx context.Context) {
 			if failures%50 == 25 {
 				s.Log.Warn("the server is not ready yet", "while", step.what, "error", err)
 			}
-			select {
-			case <-time.After(arriveRetry):
-			case <-ctx.Done():
+			if !s.awaitNews(ctx) {
 				return
 			}
 		}
@@ -55,6 +53,14 @@ func (s *server) arrive(ctx context.Context) {
 	if s.Ready != nil {
 		s.Ready()
 	}
+}
+
+// awaitNews returns when the state changes, or after a while. It is false when ctx has ended.
+func (s *server) awaitNews(ctx context.Context) bool {
+	bounded, cancel := context.WithTimeout(ctx, arriveRetry)
+	defer cancel()
+	_ = s.store.WaitRevision(bounded, s.store.View().Revision()+1) // an error is that nothing happened
+	return ctx.Err() == nil
 }
 
 // enter asks the leader to make this server a member, unless it is one.
