@@ -224,6 +224,9 @@ func (w *watch) want(events ...string) {
 // idle checks that nothing is there to be taken.
 func (w *watch) idle() {
 	w.Helper()
+	if len(w.ahead) > 0 {
+		w.Fatalf("more events: %v", w.ahead)
+	}
 	ended, cancel := context.WithCancel(w.ctx)
 	cancel()
 	if events, err := w.Next(ended); !errors.Is(err, context.Canceled) {

@@ -59,8 +59,18 @@ func testSelectors(r *room) {
 			}
 		}
 	}
-	if got := fmt.Sprint(r.podsAt(r.newest(), "spec.nodeName=n1", 0)); got != "[p3]" {
-		r.Errorf("now: %s", got)
+	stranger := r.pod("p3", "n1")
+	stranger.Namespace += "-next"
+	r.propose(r.op(fsm.Create, stranger), r.op(fsm.Create, r.pod("p5", "n1")))
+	for limit := range int64(2) {
+		if got := fmt.Sprint(r.podsAt(r.newest(), "spec.nodeName=n1", limit)); got != "[p3 p5]" {
+			r.Errorf("now: %s", got)
+		}
+	}
+	behind := r.selecting("", "metadata.name=a") // what a token has left behind does not come again
+	behind.Continue = r.list(r.Read, storage.ListOptions{Limit: 1}).Continue
+	if got := contents(r.list(r.Read, behind).Objects); got != "" {
+		r.Errorf("behind a: %s", got)
 	}
 }
 
@@ -137,8 +147,8 @@ func (r *room) pages(limit int64) []storage.Page {
 		if pages = append(pages, page); page.Continue == "" {
 			return pages
 		}
-		if len(page.Objects) != int(limit) {
-			r.Fatalf("a page of %d that is not the last", len(page.Objects))
+		if len(page.Objects) != int(limit) || page.Continue == o.Continue {
+			r.Fatalf("a page of %d that is not the last goes on at %s", len(page.Objects), page.Continue)
 		}
 		o.Continue = page.Continue
 	}

@@ -181,6 +181,12 @@ func testBookmarks(r *room) {
 	if mark, ok := w.Progress(); ok {
 		r.Errorf("%+v after all is known", mark)
 	}
+	late := r.watch(r.Read, storage.ListOptions{ResourceVersion: rv(r.newest()), AllowWatchBookmarks: true})
+	unsent := r.create("unsent", "1")
+	r.newest()
+	if mark, ok := late.Progress(); ok && mark.Revision >= unsent.Revision {
+		r.Errorf("%+v promises an event of %d that was not sent", mark, unsent.Revision)
+	}
 }
 
 // Changes that the selectors keep from a client must not keep the bookmarks from it as well.
