@@ -93,6 +93,9 @@ func (r *room) podsAt(revision uint64, field string, limit int64) []string {
 		if page.Continue == "" {
 			return all
 		}
+		if page.Continue == o.Continue {
+			r.Fatalf("a page that goes on where it began: %v", names(page.Objects))
+		}
 		o.ResourceVersion, o.ResourceVersionMatch, o.Continue = "", "", page.Continue
 	}
 }
