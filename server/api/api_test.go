@@ -20,6 +20,7 @@ import (
 	"github.com/holt-project/holt/server/api"
 	"github.com/holt-project/holt/server/auth"
 	"github.com/holt-project/holt/server/kinds"
+	"github.com/holt-project/holt/server/storage"
 )
 
 // log is a consensus of one in memory: proposals go through the real encoding into a real store.
@@ -139,7 +140,7 @@ func newClusterOf(t *testing.T, store *fsm.Store, change ...func(*api.Config)) *
 	c := &cluster{t: t, store: store, log: &log{store: store, name: "a", self: true}, authz: &byRule{}}
 	services := admission.NewServiceAllocator(netip.MustParsePrefix("10.43.0.0/24"), admission.DefaultNodePorts, store, c.log)
 	c.cfg = api.Config{
-		Kinds: kinds.Builtin(), Store: store, Consensus: c.log, Auth: byHeader{}, Authz: c.authz,
+		Kinds: kinds.Builtin(), Store: storage.New(store, c.log, 0), Leadership: c.log, Auth: byHeader{}, Authz: c.authz,
 		Admit: []admission.Step{admission.NamespaceLifecycle(store, c.log), admission.DefaultTolerations(5), services.Step},
 	}
 	for _, f := range change {

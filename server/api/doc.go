@@ -2,8 +2,8 @@
 // consensus, and answers as a Kubernetes API server does.
 //
 //	recover -> open paths -> authenticate -> authorize -> dispatch
-//	  read  -> linearize (unless the client asked for less) -> view -> encode
-//	  watch -> view or revision -> events -> frames
+//	  read  -> options -> storage -> encode
+//	  watch -> options -> storage -> frames
 //	  write -> leader: default, prepare, admit, validate, propose
 //	           else:   forward to the leader with the caller's identity
 //
@@ -18,6 +18,8 @@
 //   - A write is read-modify-write under a revision precondition. It is tried again after a conflict, after a refusal
 //     that may rest on a stale view (once, after Linearize), and when the leader changed before it was proposed.
 //     It is never tried again when it may have been applied: the client gets 504 and is told so.
+//   - What a resource version, a limit or a selector means is storage's matter: this package reads the parameters, and
+//     puts the answer or the error on the wire.
 //   - Objects of the store are shared: everything here works on deep copies. The bytes of an object are made once
 //     per revision and format, by fsm.Object.Encoded.
 //   - No kind has code of its own here, except Namespace and Pod where Kubernetes' wire protocol itself treats them

@@ -80,12 +80,12 @@ func setRemoteUser(h http.Header, u auth.User) {
 
 // forwarder has writes carried out by the leader: by the writer when that is this server.
 type forwarder struct {
-	consensus Consensus
-	writer    *writer
-	transport http.RoundTripper // to the other servers; nil refuses
-	out       *responder
-	timeout   requestTimeout
-	log       *slog.Logger
+	leadership Leadership
+	writer     *writer
+	transport  http.RoundTripper // to the other servers; nil refuses
+	out        *responder
+	timeout    requestTimeout
+	log        *slog.Logger
 }
 
 // serve carries out a write on the leader, wherever that is, and follows it when it changes.
@@ -133,7 +133,7 @@ func (errNoLeader) NotLeader() bool { return true }
 
 // try makes one attempt. It reports false, and why, when the write was certainly not applied for want of a leader.
 func (f *forwarder) try(ctx context.Context, w http.ResponseWriter, r *request, forwarded bool) (done bool, err error) {
-	_, address, self := f.consensus.Leader()
+	_, address, self := f.leadership.Leader()
 	switch {
 	case self:
 		r.warnings = nil
@@ -206,7 +206,7 @@ func (f *forwarder) giveUp(cancel context.CancelFunc, answered <-chan struct{}, 
 		case <-answered:
 			return
 		}
-		if _, now, self := f.consensus.Leader(); self || (now != address && (now != "" || r.repeatable())) {
+		if _, now, self := f.leadership.Leader(); self || (now != address && (now != "" || r.repeatable())) {
 			cancel()
 			return
 		}

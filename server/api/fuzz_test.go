@@ -21,8 +21,9 @@ func FuzzRequest(f *testing.F) {
 		{"PUT", "", "", configMap("a", "2")}, {"PATCH", "", merge, `{"data":{"k":null}}`}, {"PATCH", "", strategic, `{"data":{"$patch":"delete"}}`},
 		{"PATCH", "", strategic, `{"metadata":{"finalizers":["a/b"],"$deleteFromPrimitiveList/finalizers":["c/d"]}}`},
 		{"PATCH", "", json, `[{"op":"copy","from":"/data","path":"/metadata/labels"},{"op":"remove","path":"/data/k"}]`},
-		{"GET", "labelSelector=a in (b,c),!d&fieldSelector=metadata.name!=x", "", ""}, {"GET", "limit=1&continue=eyJ2IjoxLCJydiI6MiwibiI6ImEifQ", "", ""},
-		{"GET", "resourceVersion=1&resourceVersionMatch=Exact", "", ""}, {"DELETE", "propagationPolicy=Orphan&gracePeriodSeconds=-1", "", ""},
+		{"GET", "labelSelector=a in (b,c),!d&fieldSelector=metadata.name!=x", "", ""}, {"GET", "limit=1&continue=eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6Miwic3RhcnQiOiJkZWZhdWx0L2FcdTAwMDAifQ", "", ""},
+		{"GET", "resourceVersion=1&resourceVersionMatch=Exact", "", ""},
+		{"GET", "sendInitialEvents=x&timeoutSeconds=-1&allowWatchBookmarks=2", "", ""}, {"DELETE", "propagationPolicy=Orphan&gracePeriodSeconds=-1", "", ""},
 		{"DELETE", "", "", `{"preconditions":{"uid":"x"},"dryRun":["All"]}`},
 	} {
 		f.Add(s[0], s[1], s[2], s[3])

@@ -14,6 +14,7 @@ import (
 
 	"github.com/holt-project/holt/fsm"
 	"github.com/holt-project/holt/server/admission"
+	"github.com/holt-project/holt/server/storage"
 )
 
 // maxAttempts bounds how often one write is tried against concurrent ones before the client gets a conflict.
@@ -21,10 +22,9 @@ const maxAttempts = 16
 
 // writer carries out writes on the server that leads.
 type writer struct {
-	store     Store
-	consensus Consensus
-	steps     []admission.Step
-	now       func() time.Time
+	store *storage.Store
+	steps []admission.Step
+	now   func() time.Time
 }
 
 // write carries out the write that r asks for.
@@ -47,7 +47,7 @@ func (wr *writer) write(ctx context.Context, r *request) (response, error) {
 // propose proposes one op. Its error is a leader's refusal, or an unknown outcome; a failed precondition is in the
 // result.
 func (wr *writer) propose(ctx context.Context, op fsm.Op) (fsm.Result, error) {
-	results, err := wr.consensus.Propose(ctx, []fsm.Op{op})
+	results, err := wr.store.Propose(ctx, []fsm.Op{op})
 	switch {
 	case err == nil && len(results) == 1:
 		return results[0], nil
@@ -96,7 +96,7 @@ func (wr *writer) modify(ctx context.Context, r *request, key fsm.Key, dry bool,
 		view := wr.store.View()
 		c, old, err := planned(view, r, key, plan)
 		if stale(err) && !fresh {
-			if err := wr.consensus.Linearize(ctx); err != nil {
+			if err := wr.store.Linearize(ctx); err != nil {
 				return outcome{}, err
 			}
 			fresh = true
@@ -167,7 +167,7 @@ func (wr *writer) carryOut(ctx context.Context, r *request, v fsm.View, old *fsm
 
 // unchanged answers a write that changes nothing without writing to the log, if old is still the newest.
 func (wr *writer) unchanged(ctx context.Context, old *fsm.Object) (done outcome, again bool, err error) {
-	if err := wr.consensus.Linearize(ctx); err != nil {
+	if err := wr.store.Linearize(ctx); err != nil {
 		return outcome{}, false, err
 	}
 	now, ok := wr.store.View().Get(old.Key)
