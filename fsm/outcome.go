@@ -3,6 +3,7 @@ package fsm
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 	"sort"
 )
 
@@ -109,16 +110,15 @@ func (t *txn) remember(o Outcome) {
 	t.recorded = append(t.recorded, o)
 }
 
-// Outcome returns the result of a request that was applied, as an op with its ID would get it: with Earlier set. It
-// knows of everything that View shows.
-func (s *Store) Outcome(id RequestID) (Result, bool) {
-	s.mu.Lock()
-	o, ok := s.known[id]
-	s.mu.Unlock()
-	if !ok || o.Verb == Void {
-		return Result{}, false
+// Outcome tells what a request has done, if it was applied and is remembered. It looks at all that are, so it is for
+// the rare request that comes again; the Result of an op with its ID shows the object, too.
+func (v View) Outcome(id RequestID) (Outcome, bool) {
+	for _, o := range slices.Backward(v.s.outcomes.recent) {
+		if o.ID == id {
+			return o, o.Verb != Void
+		}
 	}
-	return Result{Object: s.recall(o), Earlier: &o}, true
+	return Outcome{}, false
 }
 
 // recall returns the object that an outcome speaks of, or nil if it is known no longer.

@@ -26,8 +26,8 @@ type Store struct {
 	kept    int64                // what the events in logs take, in bytes; guarded by mu
 	floor   uint64               // events up to this revision were never in logs; guarded by mu
 	changed chan struct{}        // closed and replaced at each publication; guarded by mu
-	// known are the outcomes of state. Guarded by mu for all but the consensus loop, which alone changes it.
-	known map[RequestID]Outcome
+
+	known map[RequestID]Outcome // the outcomes of state; only of the consensus loop
 }
 
 // Option bounds what a store keeps for speed. It changes nothing in what the store means, so servers may differ.
