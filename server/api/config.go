@@ -65,6 +65,8 @@ type Config struct {
 
 	// RequestTimeout bounds every request but watches and logs; 0 stands for 10 s.
 	RequestTimeout time.Duration
+	// Limits bound what clients can make this server hold in memory.
+	Limits Limits
 	// Now is the clock; nil stands for time.Now.
 	Now func() time.Time
 }
@@ -89,6 +91,7 @@ func (c Config) withDefaults() Config {
 	if c.RequestTimeout <= 0 {
 		c.RequestTimeout = defaultRequestTimeout
 	}
+	c.Limits = c.Limits.withDefaults()
 	if c.Now == nil {
 		c.Now = time.Now
 	}

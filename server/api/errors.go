@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/holt-project/holt/fsm"
 	"github.com/holt-project/holt/server/auth"
 	"github.com/holt-project/holt/server/storage"
 )
@@ -59,6 +61,9 @@ func (e unknownError) UnknownOutcome() bool { return true }
 // retrySeconds is what clients are told to wait where waiting helps.
 const retrySeconds = 1
 
+// fullRetrySeconds is what they are told when somebody has to delete something first.
+const fullRetrySeconds = 10
+
 // statusOf maps every error to the Status that the client gets. It is the only place that does.
 func statusOf(err error) metav1.Status {
 	var api apierrors.APIStatus
@@ -77,11 +82,13 @@ func statusOf(err error) metav1.Status {
 		return unavailable("too few servers of the cluster are reachable: " + err.Error())
 	case isOverloaded(err):
 		return apierrors.NewTooManyRequests(err.Error(), retrySeconds).ErrStatus
+	case errors.Is(err, fsm.ErrFull):
+		return apierrors.NewTooManyRequests(err.Error(), fullRetrySeconds).ErrStatus
 	case isTooLarge(err):
 		return apierrors.NewRequestEntityTooLargeError(err.Error()).ErrStatus
 	case errors.As(err, &maxBytes):
 		return apierrors.NewRequestEntityTooLargeError(fmt.Sprintf("limit is %d", maxBytes.Limit)).ErrStatus
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), errors.Is(err, os.ErrDeadlineExceeded):
 		return apierrors.NewTimeoutError("the request was not finished in time: "+err.Error(), retrySeconds).ErrStatus
 	}
 	return apierrors.NewInternalError(err).ErrStatus

@@ -10,7 +10,7 @@ type Server struct {
 	cfg     Config
 	log     *slog.Logger
 	timeout requestTimeout
-	streams *streamCounts
+	bounds  bounds
 	out     *responder
 
 	open      *openPaths
@@ -28,15 +28,17 @@ func New(cfg Config) (*Server, error) {
 	cfg = cfg.withDefaults()
 	out := &responder{log: cfg.Log, now: cfg.Now}
 	timeout := requestTimeout(cfg.RequestTimeout)
+	bounds := newBounds(cfg.Limits)
 	writer := &writer{store: cfg.Store, steps: cfg.Admit, now: cfg.Now}
 	return &Server{
-		cfg: cfg, log: cfg.Log, timeout: timeout, streams: &streamCounts{open: map[string]int{}}, out: out,
+		cfg: cfg, log: cfg.Log, timeout: timeout, bounds: bounds, out: out,
 		open:    &openPaths{leadership: cfg.Leadership, release: cfg.Version, out: out},
 		reader:  &reader{store: cfg.Store},
 		watches: &watches{store: cfg.Store, out: out, timeout: timeout},
 		logs:    &podLogs{store: cfg.Store, agents: cfg.Agents, out: out, timeout: timeout},
 		forwarder: &forwarder{
-			leadership: cfg.Leadership, writer: writer, transport: cfg.Forward, out: out, timeout: timeout, log: cfg.Log,
+			leadership: cfg.Leadership, writer: writer, transport: cfg.Forward, bodies: bounds.bodies, out: out,
+			timeout: timeout, log: cfg.Log,
 		},
 	}, nil
 }

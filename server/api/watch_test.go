@@ -24,7 +24,7 @@ import (
 
 // stream is a watch as a client sees it.
 type stream struct {
-	t    *testing.T
+	t    testing.TB
 	body *bufio.Reader
 	res  *http.Response
 }

@@ -27,8 +27,8 @@ type writer struct {
 	now   func() time.Time
 }
 
-// write carries out the write that r asks for.
-func (wr *writer) write(ctx context.Context, r *request) (response, error) {
+// carryOutVerb is one attempt at the write that r asks for.
+func (wr *writer) carryOutVerb(ctx context.Context, r *request) (response, error) {
 	switch {
 	case r.sub != nil && r.info.Verb == "create":
 		return wr.createSub(ctx, r)
@@ -44,19 +44,33 @@ func (wr *writer) write(ctx context.Context, r *request) (response, error) {
 	return wr.deleteCollection(ctx, r)
 }
 
-// propose proposes one op. Its error is a leader's refusal, or an unknown outcome; a failed precondition is in the
-// result.
-func (wr *writer) propose(ctx context.Context, op fsm.Op) (fsm.Result, error) {
+// propose proposes one op of r's request. Its error is a leader's refusal, an unknown outcome, or the outcome of an
+// earlier attempt; a failed precondition is in the result.
+func (wr *writer) propose(ctx context.Context, r *request, op fsm.Op) (fsm.Result, error) {
+	op.Request = r.attempt.request
 	results, err := wr.store.Propose(ctx, []fsm.Op{op})
 	switch {
 	case err == nil && len(results) == 1:
-		return results[0], nil
+		return r.attempt.result(results[0])
 	case err == nil:
 		return fsm.Result{}, unknownError{errors.New("the log returned no result")}
 	case isNotLeader(err), isNoQuorum(err), isTooLarge(err), isOverloaded(err), isUnknown(err):
 		return fsm.Result{}, err
 	}
 	return fsm.Result{}, unknownError{err}
+}
+
+// result takes note of what the log says about the attempt's request.
+func (a *attempt) result(res fsm.Result) (fsm.Result, error) {
+	switch {
+	case res.Earlier != nil:
+		return res, &decidedError{res}
+	case errors.Is(res.Err, fsm.ErrForgotten), errors.Is(res.Err, fsm.ErrVoid):
+		return res, res.Err
+	case res.Err == nil && a.named():
+		a.spent = true
+	}
+	return res, nil
 }
 
 func outcomeOf(res fsm.Result, err error) admission.Outcome {
@@ -152,7 +166,7 @@ func (wr *writer) carryOut(ctx context.Context, r *request, v fsm.View, old *fsm
 	if op.Verb == fsm.Update && bytes.Equal(op.Raw, old.Raw) {
 		return wr.unchanged(ctx, old)
 	}
-	res, err := wr.propose(ctx, op)
+	res, err := wr.propose(ctx, r, op)
 	result = outcomeOf(res, err)
 	switch {
 	case err != nil:
@@ -160,7 +174,7 @@ func (wr *writer) carryOut(ctx context.Context, r *request, v fsm.View, old *fsm
 	case errors.Is(res.Err, fsm.ErrConflict), errors.Is(res.Err, fsm.ErrNotFound):
 		return outcome{}, true, nil
 	case res.Err != nil:
-		return outcome{}, false, apierrors.NewInternalError(res.Err)
+		return outcome{}, false, res.Err
 	}
 	return outcome{object: res.Object, removed: c.remove}, false, nil
 }

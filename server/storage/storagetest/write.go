@@ -137,7 +137,7 @@ func testEncodings(r *room) {
 	}
 	ask := func(o *fsm.Object) {
 		r.Helper()
-		if data, err := o.Encoded("storagetest", encode); err != nil || string(data) != "bytes" {
+		if data, err := o.Encoded(encode); err != nil || string(data) != "bytes" {
 			r.Fatalf("%q, %v", data, err)
 		}
 	}
