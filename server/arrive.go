@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/holt-project/holt/fsm"
 	"github.com/holt-project/holt/internal/enroll"
 	"github.com/holt-project/holt/server/join"
 )
@@ -44,7 +45,7 @@ func (s *server) arrive(ctx context.Context) {
 			if failures%50 == 25 {
 				s.Log.Warn("the server is not ready yet", "while", step.what, "error", err)
 			}
-			if !s.awaitNews(ctx) {
+			if !awaitNews(ctx, s.store) {
 				return
 			}
 		}
@@ -56,10 +57,10 @@ func (s *server) arrive(ctx context.Context) {
 }
 
 // awaitNews returns when the state changes, or after a while. It is false when ctx has ended.
-func (s *server) awaitNews(ctx context.Context) bool {
+func awaitNews(ctx context.Context, store *fsm.Store) bool {
 	bounded, cancel := context.WithTimeout(ctx, arriveRetry)
 	defer cancel()
-	_ = s.store.WaitRevision(bounded, s.store.View().Revision()+1) // an error is that nothing happened
+	_ = store.WaitRevision(bounded, store.View().Revision()+1) // an error is that nothing happened
 	return ctx.Err() == nil
 }
 
