@@ -1,12 +1,8 @@
 package fsm
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"io"
-
-	"github.com/klauspost/compress/zstd"
 )
 
 // Contents is what a snapshot holds.
@@ -31,39 +27,33 @@ type Usage struct {
 // memory. It fails with ErrBadSnapshot, or with the error of r.
 func ReadContents(r io.Reader) (Contents, error) {
 	c := Contents{Usage: map[string]Usage{}}
-	magic := make([]byte, len(snapshotMagic))
-	if _, err := io.ReadFull(r, magic); err != nil || !bytes.Equal(magic, snapshotMagic) {
-		return c, errors.Join(ErrBadSnapshot, err)
-	}
-	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
+	s, err := scanSnapshot(r, func(items *itemReader, h snapshotHeader) (*state, error) {
+		c.Revision, c.Index, c.Objects = h.Revision, h.Index, h.Count
+		s := &state{revision: h.Revision, outcomes: outcomes{forgotten: h.Forgotten}}
+		for range h.Count {
+			var rec snapshotRecord
+			if err := items.next(&rec, "object"); err != nil {
+				return nil, err
+			}
+			s.sum.toggleObject(&Object{Key: Key{rec.Resource, rec.Namespace, rec.Name}, Revision: rec.Revision, Raw: rec.Raw})
+			u := c.Usage[rec.Resource]
+			c.Usage[rec.Resource] = Usage{u.Objects + 1, u.Bytes + int64(len(rec.Raw))}
+		}
+		for range h.Outcomes {
+			var o snapshotOutcome
+			if err := items.next(&o, "outcome"); err != nil {
+				return nil, err
+			}
+			s.sum.toggleOutcome(o.outcome())
+		}
+		if h.Staged != nil {
+			return nil, fmt.Errorf("%w: another one is staged in it", ErrBadSnapshot)
+		}
+		return s, nil
+	})
 	if err != nil {
 		return c, err
 	}
-	defer z.Close()
-	dec := decMode.NewDecoder(z)
-	var h snapshotHeader
-	if err := dec.Decode(&h); err != nil {
-		return c, fmt.Errorf("%w: header: %w", ErrBadSnapshot, err)
-	}
-	c.Revision, c.Index, c.Objects = h.Revision, h.Index, h.Count
-	s := &state{revision: h.Revision}
-	for range h.Count {
-		var rec snapshotRecord
-		if err := dec.Decode(&rec); err != nil {
-			return c, fmt.Errorf("%w: record: %w", ErrBadSnapshot, err)
-		}
-		o := &Object{Key: Key{rec.Resource, rec.Namespace, rec.Name}, Revision: rec.Revision, Raw: rec.Raw}
-		s.sum.toggle(o)
-		u := c.Usage[o.Resource]
-		c.Usage[o.Resource] = Usage{u.Objects + 1, u.Bytes + int64(len(o.Raw))}
-	}
-	var end snapshotTrailer
-	if err := dec.Decode(&end); err != nil || end.Digest != s.digest() {
-		return c, errors.Join(ErrBadSnapshot, err)
-	}
-	c.Digest = end.Digest
-	if err := dec.Decode(&end); !errors.Is(err, io.EOF) {
-		return c, fmt.Errorf("%w: after the trailer: %w", ErrBadSnapshot, err)
-	}
+	c.Digest = s.digest()
 	return c, nil
 }

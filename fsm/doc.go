@@ -15,6 +15,11 @@
 //   - A restore goes through the log like everything else: Stage brings a snapshot piece by piece into the state, and
 //     Replace exchanges the objects in one entry, all or nothing. What it restores gets new revisions, and it cuts all
 //     watches, so no client takes what it has cached for what is there.
+//   - An op that carries a request's ID is applied once at most: the outcomes of the last MaxOutcomes requests are part
+//     of the state, of its digest and of its snapshots, and decide what becomes of an op whose request came before.
+//     Which ones are remembered follows from the log alone.
+//   - Memory is bounded: the objects by the Schema, which is the same on every server; outcomes by their number; events
+//     and cached encodings, which each server keeps for itself, by Options. No bound makes Apply wait.
 //   - Kinds are data: a Resource tells how to decode an object and which indexes it has. Adding a kind changes
 //     nothing here.
 //

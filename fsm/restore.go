@@ -134,7 +134,7 @@ func (s *Store) stage(index uint64, c Stage) Result {
 	next := *s.state.Load()
 	staged, err := next.staged.with(c)
 	next.index, next.staged = index, staged
-	s.publish(&next, nil)
+	s.publish(&next, nil, nil, nil)
 	return Result{Err: err}
 }
 
@@ -150,7 +150,7 @@ func (s *Store) replace(index uint64, c Replace) Result {
 	if !errors.Is(err, ErrNotStaged) { // it is somebody else's
 		same.staged = nil
 	}
-	s.publish(&same, nil)
+	s.publish(&same, nil, nil, nil)
 	return Result{Err: err}
 }
 
@@ -159,12 +159,13 @@ func (s *Store) replaced(now *state, index uint64, c Replace) (*state, *Replaced
 	if !now.staged.is(c.ID, c.Size) {
 		return nil, nil, ErrNotStaged
 	}
-	from, err := readSnapshot(s.schema, now.staged.reader())
+	from, err := s.readSnapshot(now.staged.reader())
 	if err != nil {
 		return nil, nil, err
 	}
 	done := &Replaced{Before: now.revision, Snapshot: from.revision}
-	t := now.txn(s.schema)
+	t := now.txn(s.schema, s.cache, index)
+	t.staged = nil
 	for o := range walk(now.objects, nil) {
 		if c.keeps(o.Key) {
 			done.Kept++
@@ -188,7 +189,8 @@ func (s *Store) replaced(now *state, index uint64, c Replace) (*state, *Replaced
 		t.revision++ // what went is a change too
 	}
 	done.After = t.revision
-	return t.commit(index), done, nil
+	next, _ := t.commit()
+	return next, done, nil
 }
 
 // Staged returns the ID of the restore whose snapshot is staged; empty if there is none.

@@ -38,8 +38,8 @@ func stage(t rapid.TB, s *fsm.Store, id string, data []byte, size int) {
 	}
 }
 
-// restore replaces the state with a snapshot.
-func restore(t rapid.TB, s *fsm.Store, data []byte, keep ...fsm.Selection) fsm.Result {
+// replaceBy replaces the state with a snapshot.
+func replaceBy(t rapid.TB, s *fsm.Store, data []byte, keep ...fsm.Selection) fsm.Result {
 	t.Helper()
 	stage(t, s, "r", data, 100)
 	return enter(t, s, fsm.Replace{ID: "r", Size: uint64(len(data)), Keep: keep})
@@ -62,7 +62,7 @@ func TestReplace(t *testing.T) {
 		apply(t, s, update(cm("x", "a", fmt.Sprint(i))))
 	}
 	data := snapshot(t, from)
-	r := restore(t, s, data,
+	r := replaceBy(t, s, data,
 		fsm.Selection{Resource: "configmaps", Namespace: "own", Name: "me"},
 		fsm.Selection{Resource: "configmaps", Namespace: "own", Name: "my-", Prefix: true},
 		fsm.Selection{Resource: "others.example.com", Namespace: "x", Name: "", Prefix: true},
@@ -103,10 +103,10 @@ func TestReplaceGoesBeyondTheSnapshotsRevision(t *testing.T) {
 		apply(t, from, create(cm("x", fmt.Sprintf("%02d", i), "")))
 	}
 	apply(t, s, create(cm("x", "a", "")))
-	if r := restore(t, s, snapshot(t, from)); r.Err != nil || r.Replaced.After != 100 || s.View().Revision() != 100 {
+	if r := replaceBy(t, s, snapshot(t, from)); r.Err != nil || r.Replaced.After != 100 || s.View().Revision() != 100 {
 		t.Errorf("%+v, %v", r.Replaced, r.Err)
 	}
-	if r := restore(t, s, snapshot(t, newStore())); r.Err != nil || r.Replaced.After != 101 || s.View().Len() != 0 {
+	if r := replaceBy(t, s, snapshot(t, newStore())); r.Err != nil || r.Replaced.After != 101 || s.View().Len() != 0 {
 		t.Errorf("of an empty state: %+v, %v", r.Replaced, r.Err)
 	}
 }
@@ -116,7 +116,7 @@ func TestReplaceCutsWatches(t *testing.T) {
 	apply(t, s, create(cm("x", "a", "1")))
 	data := snapshot(t, s)
 	w := watch(t, s, "", 1)
-	if r := restore(t, s, data); r.Err != nil {
+	if r := replaceBy(t, s, data); r.Err != nil {
 		t.Fatal(r.Err)
 	}
 	if _, err := w.Next(t.Context()); !errors.Is(err, fsm.ErrCompacted) {
@@ -194,7 +194,7 @@ func TestReplaceRefusesUnknownKinds(t *testing.T) {
 	apply(t, more, create(cm("x", "b", "1")), create(object{resource: "new", name: "n"}))
 	s := newStore()
 	apply(t, s, create(cm("x", "a", "1")))
-	if r := restore(t, s, snapshot(t, more)); !errors.Is(r.Err, fsm.ErrUnknownResource) {
+	if r := replaceBy(t, s, snapshot(t, more)); !errors.Is(r.Err, fsm.ErrUnknownResource) {
 		t.Error(r.Err)
 	}
 	if diff := cmp.Diff([]string{"x/a"}, names(s.View().All())); diff != "" {

@@ -112,14 +112,14 @@ func (s *staging) encode(item func(any) error) error {
 }
 
 // loadStaging is the inverse of encode.
-func loadStaging(h *snapshotStaging, item func(any) error) (*staging, error) {
+func loadStaging(h *snapshotStaging, items *itemReader) (*staging, error) {
 	if h == nil {
 		return nil, nil
 	}
 	s := newStaging(h.ID)
 	for range h.Pieces {
 		var piece []byte
-		if err := item(&piece); err != nil {
+		if err := items.next(&piece, "staged piece"); err != nil {
 			return nil, err
 		}
 		if len(piece) == 0 || len(piece) > MaxPiece || s.size+uint64(len(piece)) > MaxStaged {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/holt-project/holt/fsm"
 	"github.com/holt-project/holt/internal/enroll"
 	"github.com/holt-project/holt/server/backup"
 	"github.com/holt-project/holt/server/join"
@@ -46,9 +47,7 @@ func (s *server) arrive(ctx context.Context) {
 			if failures%50 == 25 {
 				s.Log.Warn("the server is not ready yet", "while", step.what, "error", err)
 			}
-			select {
-			case <-time.After(arriveRetry):
-			case <-ctx.Done():
+			if !awaitNews(ctx, s.store) {
 				return
 			}
 		}
@@ -57,6 +56,14 @@ func (s *server) arrive(ctx context.Context) {
 	if s.Ready != nil {
 		s.Ready()
 	}
+}
+
+// awaitNews returns when the state changes, or after a while. It is false when ctx has ended.
+func awaitNews(ctx context.Context, store *fsm.Store) bool {
+	bounded, cancel := context.WithTimeout(ctx, arriveRetry)
+	defer cancel()
+	_ = store.WaitRevision(bounded, store.View().Revision()+1) // an error is that nothing happened
+	return ctx.Err() == nil
 }
 
 // enter asks the leader to make this server a member, unless it is one.
@@ -133,5 +140,5 @@ func (s *server) status() any {
 		Keys *keyring.Use `json:"keys"`
 		// Snapshots tells about the scheduled snapshots; nil if there are none.
 		Snapshots *backup.Status `json:"snapshots,omitempty"`
-	}{st.Name, st.Role, st.Leader, st.Term, st.CommitIndex, st.AppliedIndex, st.Revision, st.Digest, keys, s.backupStatus()}
+	}{st.Name, st.Role, st.Leader, st.Term, st.CommitIndex, st.AppliedIndex, st.Revision, st.Digest, keys, s.backups.status()}
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -15,9 +16,11 @@ import (
 
 // backups saves the state and brings it back.
 type backups struct {
-	saver    *backup.Saver
+	store    *fsm.Store
 	restorer *backup.Restorer
+	desk     *backup.Desk
 	schedule *backup.Schedule // nil if there is none
+	log      *slog.Logger
 }
 
 // identity selects what makes the running cluster this one: a restore keeps it, or nodes could neither find nor trust
@@ -31,28 +34,22 @@ var identity = []fsm.Selection{
 	{Resource: "endpointslices.discovery.k8s.io", Namespace: metav1.NamespaceDefault, Name: apiService},
 }
 
-// newBackups wires backups. cluster is the fingerprint of the cluster's CA.
-func (s *server) newBackups(cluster string) backups {
+// newBackups wires the backups of a server. cluster is the fingerprint of the cluster's CA.
+func newBackups(s *server, cluster string) backups {
 	here := backup.Header{
 		Cluster: cluster, Server: s.Name, Holt: s.Version, Kubernetes: api.DefaultVersion.GitVersion,
 		ClusterCIDR: s.ClusterCIDR.String(), ServiceCIDR: s.ServiceCIDR.String(),
 	}
-	b := backups{
-		saver:    backup.NewSaver(stateOf{s.store, s.node}, s.keys.Ring, here),
-		restorer: backup.NewRestorer(s.node, s.keys.Ring, here, identity),
-	}
+	saver := backup.NewSaver(stateOf{s.store, s.node}, s.keys.Ring, here)
+	b := backups{store: s.store, restorer: backup.NewRestorer(s.node, s.keys.Ring, here, identity), log: s.Log}
 	if s.SnapshotInterval > 0 {
-		b.schedule = &backup.Schedule{Dir: s.SnapshotDir, Interval: s.SnapshotInterval, Keep: s.SnapshotKeep, Saver: b.saver, Log: s.Log}
+		b.schedule = &backup.Schedule{Dir: s.SnapshotDir, Interval: s.SnapshotInterval, Keep: s.SnapshotKeep, Saver: saver, Log: s.Log}
 	}
-	return b
-}
-
-// backupDesk offers backups over HTTP.
-func (s *server) backupDesk() *backup.Desk {
-	return &backup.Desk{
-		Saver: s.backups.saver, Restorer: s.backups.restorer, Schedule: s.backups.schedule,
+	b.desk = &backup.Desk{
+		Saver: saver, Restorer: b.restorer, Schedule: b.schedule,
 		Leader: s.node.Leader, Servers: transport(s.client), Allow: mayBackup, Log: s.Log,
 	}
+	return b
 }
 
 // mayBackup reports whether the request is an administrator's, or another server's that has admitted one. A snapshot
@@ -62,18 +59,34 @@ func mayBackup(r *http.Request) bool {
 	return err == nil && (user.In(auth.AdminGroup) || user.In(auth.ServersGroup))
 }
 
-// backupStatus is what /holt/v1/status tells about the schedule; nil if there is none.
-func (s *server) backupStatus() *backup.Status {
-	if s.backups.schedule == nil {
+// handlers are those of the desk, by their paths.
+func (b backups) handlers() map[string]http.Handler {
+	return map[string]http.Handler{
+		backup.PathSave:    http.HandlerFunc(b.desk.Save),
+		backup.PathRestore: http.HandlerFunc(b.desk.Restore),
+		backup.PathList:    http.HandlerFunc(b.desk.List),
+	}
+}
+
+// run makes the scheduled snapshots until ctx ends.
+func (b backups) run(ctx context.Context) {
+	if b.schedule != nil {
+		b.schedule.Run(ctx)
+	}
+}
+
+// status is what /holt/v1/status tells about the schedule; nil if there is none.
+func (b backups) status() *backup.Status {
+	if b.schedule == nil {
 		return nil
 	}
-	st := s.backups.schedule.Status()
+	st := b.schedule.Status()
 	return &st
 }
 
-// dropStaged gives up what a restore has staged whose leader has gone.
-func (s *server) dropStaged(ctx context.Context) {
-	if err := s.backups.restorer.Drop(ctx, s.store.View().Staged()); err != nil {
-		s.Log.Warn("an unfinished restore could not be dropped; the next restore or leader does it", "error", err)
+// tidy gives up what a restore has staged whose leader has gone.
+func (b backups) tidy(ctx context.Context) {
+	if err := b.restorer.Drop(ctx, b.store.View().Staged()); err != nil {
+		b.log.Warn("an unfinished restore could not be dropped; the next restore or leader does it", "error", err)
 	}
 }

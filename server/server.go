@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -27,12 +28,12 @@ import (
 	"github.com/holt-project/holt/server/api/discovery"
 	"github.com/holt-project/holt/server/api/openapi"
 	"github.com/holt-project/holt/server/auth"
-	"github.com/holt-project/holt/server/backup"
 	"github.com/holt-project/holt/server/consensus"
 	"github.com/holt-project/holt/server/join"
 	"github.com/holt-project/holt/server/keyring"
 	"github.com/holt-project/holt/server/kinds"
 	"github.com/holt-project/holt/server/listener"
+	"github.com/holt-project/holt/server/storage"
 )
 
 // Bounds of the HTTP server.
@@ -124,7 +125,7 @@ func (s *server) open() error {
 	if err != nil {
 		return errors.Join(err, s.node.Close(context.Background()), s.listener.Close())
 	}
-	s.backups = s.newBackups(fingerprint)
+	s.backups = newBackups(s, fingerprint)
 	return nil
 }
 
@@ -157,9 +158,7 @@ func (s *server) serve(ctx context.Context) error {
 	wg.Go(func() { s.node.Lead(ctx, s.lead) })
 	wg.Go(func() {
 		s.arrive(ctx)
-		if s.backups.schedule != nil {
-			s.backups.schedule.Run(ctx)
-		}
+		s.backups.run(ctx)
 	})
 	wg.Go(func() { s.keeper.Run(ctx) })
 	failed := make(chan error, 1)
@@ -199,31 +198,24 @@ func (s *server) handler() (http.Handler, error) {
 	}
 	desk := join.NewDesk(stateOf{s.store, s.node}, s.aliveNode, s.serverURLs, s.Bind, s.serviceAddress(KubernetesAddress),
 		s.agreed(), s.keys.Ring, s.Log)
-	return api.New(api.Config{
-		Kinds: s.kinds, Store: s.store, Consensus: replicated{s.node},
-		Auth: auth.Certificates{}, Authz: auth.NewAuthorizer(s.store.View),
-		Discovery: found, OpenAPI: docs,
-		Extra:   s.extra(desk),
-		Admit:   s.admit,
-		Agents:  &agents{transport: transport(s.peer)},
-		Forward: transport(s.client),
-		Log:     s.Log,
-	})
-}
-
-// extra are the handlers of what is not Kubernetes' API.
-func (s *server) extra(desk *join.Desk) map[string]http.Handler {
-	snapshots := s.backupDesk()
-	return map[string]http.Handler{
+	extra := map[string]http.Handler{
 		enroll.PathCA:      http.HandlerFunc(desk.CA),
 		enroll.PathJoin:    http.HandlerFunc(desk.Join),
 		enroll.PathMembers: join.Members(s.node),
 		enroll.PathStatus:  join.Status(s.status),
 		keyring.PathKeys:   s.keeper.Handler(),
-		backup.PathSave:    http.HandlerFunc(snapshots.Save),
-		backup.PathRestore: http.HandlerFunc(snapshots.Restore),
-		backup.PathList:    http.HandlerFunc(snapshots.List),
 	}
+	maps.Copy(extra, s.backups.handlers())
+	return api.New(api.Config{
+		Kinds: s.kinds, Store: storage.New(s.store, replicated{s.node}, 0), Leadership: s.node,
+		Auth: auth.Certificates{}, Authz: auth.NewAuthorizer(s.store.View),
+		Discovery: found, OpenAPI: docs,
+		Extra:   extra,
+		Admit:   s.admit,
+		Agents:  &agents{transport: transport(s.peer)},
+		Forward: transport(s.client),
+		Log:     s.Log,
+	})
 }
 
 // transport reaches other nodes with this server's certificate. A peer that does not answer pings is given up.
