@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/holt-project/holt/fsm"
 	"github.com/holt-project/holt/internal/enroll"
 	"github.com/holt-project/holt/server/join"
 	"github.com/holt-project/holt/server/keyring"
@@ -45,9 +46,7 @@ func (s *server) arrive(ctx context.Context) {
 			if failures%50 == 25 {
 				s.Log.Warn("the server is not ready yet", "while", step.what, "error", err)
 			}
-			select {
-			case <-time.After(arriveRetry):
-			case <-ctx.Done():
+			if !awaitNews(ctx, s.store) {
 				return
 			}
 		}
@@ -56,6 +55,14 @@ func (s *server) arrive(ctx context.Context) {
 	if s.Ready != nil {
 		s.Ready()
 	}
+}
+
+// awaitNews returns when the state changes, or after a while. It is false when ctx has ended.
+func awaitNews(ctx context.Context, store *fsm.Store) bool {
+	bounded, cancel := context.WithTimeout(ctx, arriveRetry)
+	defer cancel()
+	_ = store.WaitRevision(bounded, store.View().Revision()+1) // an error is that nothing happened
+	return ctx.Err() == nil
 }
 
 // enter asks the leader to make this server a member, unless it is one.

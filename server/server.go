@@ -32,6 +32,7 @@ import (
 	"github.com/holt-project/holt/server/keyring"
 	"github.com/holt-project/holt/server/kinds"
 	"github.com/holt-project/holt/server/listener"
+	"github.com/holt-project/holt/server/storage"
 )
 
 // Bounds of the HTTP server.
@@ -192,7 +193,7 @@ func (s *server) handler() (http.Handler, error) {
 	desk := join.NewDesk(stateOf{s.store, s.node}, s.aliveNode, s.serverURLs, s.Bind, s.serviceAddress(KubernetesAddress),
 		s.agreed(), s.keys.Ring, s.Log)
 	return api.New(api.Config{
-		Kinds: s.kinds, Store: s.store, Consensus: replicated{s.node},
+		Kinds: s.kinds, Store: storage.New(s.store, replicated{s.node}, 0), Leadership: s.node,
 		Auth: auth.Certificates{}, Authz: auth.NewAuthorizer(s.store.View),
 		Discovery: found, OpenAPI: docs,
 		Extra: map[string]http.Handler{

@@ -25,12 +25,12 @@ func errNoProtobuf(v any) error {
 		"and cannot be encoded to a protobuf message", v)
 }
 
-// itemBytes returns a stored object's cached bytes: the JSON text, or the bare protobuf message.
+// itemBytes returns a stored object's bytes: the JSON text, which is cached, or the bare protobuf message.
 func itemBytes(o *fsm.Object, f format) ([]byte, error) {
 	if f == formatProtobuf {
-		return o.Encoded(string(formatProtobuf), func(v fsm.Value) ([]byte, error) { return marshal(v) })
+		return protobufBytes(o)
 	}
-	return o.Encoded(string(formatJSON), func(v fsm.Value) ([]byte, error) { return json.Marshal(v) })
+	return o.Encoded(func(v fsm.Value) ([]byte, error) { return json.Marshal(v) })
 }
 
 func marshal(v any) ([]byte, error) {
@@ -86,7 +86,7 @@ func finish(data []byte, gvk schema.GroupVersionKind, f format) ([]byte, error) 
 	return data, nil
 }
 
-// encodeList joins the cached bytes of a list's items. The bytes are the list's segments in order: nothing is copied.
+// encodeList joins the bytes of a list's items. They are the list's segments in order: JSON is not copied.
 func encodeList(gvk schema.GroupVersionKind, meta metav1.ListMeta, items []*fsm.Object, f format) ([][]byte, error) {
 	if f == formatProtobuf {
 		return protobufList(gvk, meta, items)
@@ -131,10 +131,15 @@ func protobufList(gvk schema.GroupVersionKind, meta metav1.ListMeta, items []*fs
 	if err != nil {
 		return nil, err
 	}
-	segments := make([][]byte, 0, 2*len(items)+2)
+	segments := make([][]byte, 0, 5*len(items)+2)
 	segments = append(segments, header(tagListMeta, len(m)), m)
 	for _, o := range items {
-		data, err := itemBytes(o, formatProtobuf)
+		if parts, ok := stamped(o); ok {
+			segments = append(segments, header(tagListItems, length(parts[:])))
+			segments = append(segments, parts[:]...)
+			continue
+		}
+		data, err := marshal(o.Value)
 		if err != nil {
 			return nil, err
 		}
@@ -147,12 +152,17 @@ func protobufList(gvk schema.GroupVersionKind, meta metav1.ListMeta, items []*fs
 // header is a protobuf field's tag and length.
 func header(tag byte, n int) []byte { return binary.AppendUvarint([]byte{tag}, uint64(n)) }
 
-func join(segments [][]byte) []byte {
+// length is what the segments take together, in bytes.
+func length(segments [][]byte) int {
 	n := 0
 	for _, s := range segments {
 		n += len(s)
 	}
-	all := make([]byte, 0, n)
+	return n
+}
+
+func join(segments [][]byte) []byte {
+	all := make([]byte, 0, length(segments))
 	for _, s := range segments {
 		all = append(all, s...)
 	}

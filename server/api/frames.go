@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/holt-project/holt/fsm"
+	"github.com/holt-project/holt/server/storage"
 )
 
 // frameWriter writes watch events: JSON objects one after the other, or protobuf messages with their length before
@@ -27,10 +28,8 @@ type frameWriter struct {
 	columns bool
 }
 
-const (
-	eventBookmark fsm.EventType = "BOOKMARK"
-	eventError    fsm.EventType = "ERROR"
-)
+// eventError ends a watch that cannot go on.
+const eventError fsm.EventType = "ERROR"
 
 func newFrameWriter(out *responder, w http.ResponseWriter, r *request, a accepted) *frameWriter {
 	w.Header().Set("Content-Type", a.contentType(true))
@@ -72,6 +71,14 @@ func (f *frameWriter) flush() error {
 	return f.deadline(0)
 }
 
+// event writes one step of the watch.
+func (f *frameWriter) event(e storage.Event) error {
+	if e.Type == storage.Bookmark {
+		return f.bookmark(e.Revision, e.InitialEnd)
+	}
+	return f.object(e.Type, e.Object)
+}
+
 // object writes one event about o.
 func (f *frameWriter) object(t fsm.EventType, o *fsm.Object) error {
 	data, err := f.encode(o)
@@ -108,7 +115,7 @@ func (f *frameWriter) bookmark(revision uint64, initial bool) error {
 	if initial {
 		v.SetAnnotations(map[string]string{metav1.InitialEventsAnnotationKey: "true"})
 	}
-	return f.object(eventBookmark, &fsm.Object{Key: f.r.kind.Key("", ""), Revision: revision, Value: v})
+	return f.object(storage.Bookmark, &fsm.Object{Key: f.r.kind.Key("", ""), Revision: revision, Value: v})
 }
 
 // end tells the client why the watch cannot go on.

@@ -109,10 +109,7 @@ func encodePlain(k *kinds.Kind, res response, f format) ([][]byte, error) {
 
 // write sends a body in segments, compressed if it is large and the client can read that.
 func write(w http.ResponseWriter, r *http.Request, code int, segments [][]byte) {
-	n := 0
-	for _, s := range segments {
-		n += len(s)
-	}
+	n := length(segments)
 	out := io.Writer(w)
 	w.Header().Add("Vary", "Accept-Encoding")
 	if n >= gzipThreshold && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {

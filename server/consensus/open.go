@@ -27,6 +27,7 @@ func Open(cfg Config, store *fsm.Store) (*Node, error) {
 	}
 	n.life.spawn(n.proposer.loop)
 	n.life.spawn(n.auditor.loop)
+	n.handover.alone()
 	return n, nil
 }
 
