@@ -41,15 +41,26 @@ func marshal(v any) ([]byte, error) {
 	return m.Marshal()
 }
 
-// envelope wraps a bare protobuf message for the wire.
-func envelope(gvk schema.GroupVersionKind, raw []byte) ([]byte, error) {
-	u := runtime.Unknown{Raw: raw}
-	u.APIVersion, u.Kind = gvk.ToAPIVersionAndKind()
-	data, err := u.Marshal()
-	if err != nil {
-		return nil, fmt.Errorf("encode %s: %w", gvk.Kind, err)
-	}
-	return append([]byte(protobufMagic), data...), nil
+// The protobuf numbers of runtime.Unknown.
+const (
+	tagUnknownType  = 1<<3 | 2
+	tagUnknownRaw   = 2<<3 | 2
+	tagUnknownCode  = 3<<3 | 2
+	tagUnknownMedia = 4<<3 | 2
+)
+
+// enveloped wraps a bare protobuf message for the wire, as a runtime.Unknown. The message comes and goes in segments,
+// which are not copied.
+func enveloped(gvk schema.GroupVersionKind, raw [][]byte) [][]byte {
+	var t runtime.TypeMeta
+	t.APIVersion, t.Kind = gvk.ToAPIVersionAndKind()
+	meta, _ := t.Marshal() // two strings: cannot fail
+	head := append([]byte(protobufMagic), header(tagUnknownType, len(meta))...)
+	head = append(head, meta...)
+	head = append(head, header(tagUnknownRaw, length(raw))...)
+	segments := append(make([][]byte, 0, len(raw)+2), head)
+	segments = append(segments, raw...)
+	return append(segments, []byte{tagUnknownCode, 0, tagUnknownMedia, 0})
 }
 
 // encodeItem returns a stored object's complete body in format f.
@@ -79,7 +90,7 @@ func encodeValue(v runtime.Object, f format) ([]byte, error) {
 func finish(data []byte, gvk schema.GroupVersionKind, f format) ([]byte, error) {
 	switch f {
 	case formatProtobuf:
-		return envelope(gvk, data)
+		return join(enveloped(gvk, [][]byte{data})), nil
 	case formatYAML:
 		return yaml.JSONToYAML(data)
 	}
@@ -145,8 +156,7 @@ func protobufList(gvk schema.GroupVersionKind, meta metav1.ListMeta, items []*fs
 		}
 		segments = append(segments, header(tagListItems, len(data)), data)
 	}
-	data, err := envelope(gvk, join(segments))
-	return [][]byte{data}, err
+	return enveloped(gvk, segments), nil
 }
 
 // header is a protobuf field's tag and length.

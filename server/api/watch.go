@@ -97,6 +97,21 @@ func (s streamed) run(ctx context.Context) error {
 		if err := s.send(events...); err != nil {
 			return err
 		}
+		rest(ctx)
+	}
+}
+
+// breath is the least time between two sendings of one watch. What happens alone is told at once; of a storm of changes
+// several travel together, since to send one costs about as much as to send ten.
+const breath = 5 * time.Millisecond
+
+// rest waits until a watch may send again, or ctx ends.
+func rest(ctx context.Context) {
+	timer := time.NewTimer(breath)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
 	}
 }
 

@@ -164,7 +164,7 @@ func (s *sealedLog) resealBatch(primary string, from uint64) (uint64, error) {
 	defer s.writes.Unlock()
 	ring := s.keys.Ring()
 	if ring.Primary() != primary {
-		return 0, errRotated
+		return 0, errAgain
 	}
 	first, last, err := s.bounds()
 	if err != nil {
@@ -197,8 +197,8 @@ func (s *sealedLog) resealBatch(primary string, from uint64) (uint64, error) {
 	return 0, nil
 }
 
-// errRotated says that the primary key has changed during a reseal.
-var errRotated = errors.New("the key ring was rotated again meanwhile")
+// errAgain says that a reseal has to begin anew: the primary key has changed, or raft was quicker.
+var errAgain = errors.New("the keys or the snapshots have changed meanwhile")
 
 // usage tells up to where in the log each key is used: never too low. It knows what Verify has read, and all writes.
 type usage struct {

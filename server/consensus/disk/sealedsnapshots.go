@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/hashicorp/raft"
@@ -24,12 +26,14 @@ type sealedSnapshots struct {
 	mu      sync.Mutex
 	keyOf   map[string]string    // key ID by the ID of a snapshot that is kept; guarded by mu
 	sinks   map[*sealedSink]bool // those not finished; guarded by mu
+	changes uint64               // how many sinks have been finished, and one; guarded by mu
+	listed  uint64               // changes when keyOf was of all that are kept; guarded by mu
 	missing error                // the first ErrMissingKey; guarded by mu
 }
 
 func newSealedSnapshots(store raft.SnapshotStore, keys *seal.Holder, cluster string) *sealedSnapshots {
 	return &sealedSnapshots{store: store, keys: keys, cluster: cluster,
-		keyOf: map[string]string{}, sinks: map[*sealedSink]bool{}}
+		keyOf: map[string]string{}, sinks: map[*sealedSink]bool{}, changes: 1}
 }
 
 // place is where a snapshot belongs. What is variable comes last, so two places never look the same.
@@ -142,7 +146,7 @@ func (s *sealedSnapshots) reseal(ctx context.Context, trans raft.Transport) erro
 			return err
 		}
 	}
-	return errRotated
+	return errAgain
 }
 
 // stale tells whether any of the snapshots is sealed with another key than the primary one.
@@ -187,34 +191,39 @@ func (u until) Read(p []byte) (int, error) {
 
 // needed returns the IDs of the keys of all snapshots, also of those that are being written.
 func (s *sealedSnapshots) needed() ([]string, error) {
-	ids := s.unfinished() // first: one that is finished in between is listed
+	ids, changes, all := s.known() // first: a snapshot that is finished in between is listed
+	if all {
+		return ids, nil
+	}
 	metas, err := s.store.List()
 	if err != nil {
 		return nil, err
 	}
 	kept := map[string]string{}
 	for _, m := range metas {
-		id, err := s.key(m.ID)
-		if err != nil {
+		if kept[m.ID], err = s.key(m.ID); err != nil {
 			return nil, err
 		}
-		kept[m.ID] = id
-		ids = append(ids, id)
+		ids = append(ids, kept[m.ID])
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.keyOf = kept
+	s.keyOf, s.listed = kept, changes
 	return ids, nil
 }
 
-func (s *sealedSnapshots) unfinished() []string {
+// known returns the keys of all snapshots that are being written, and of those that are kept; all is false if they have
+// changed since they were listed.
+func (s *sealedSnapshots) known() (ids []string, changes uint64, all bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var ids []string
 	for sink := range s.sinks {
 		ids = append(ids, sink.key)
 	}
-	return ids
+	if s.listed == s.changes {
+		ids = slices.AppendSeq(ids, maps.Values(s.keyOf))
+	}
+	return ids, s.changes, s.listed == s.changes
 }
 
 // key returns the ID of a snapshot's key. It is read once: the store reads the whole file to open it.
@@ -284,4 +293,5 @@ func (s *sealedSink) finish() {
 	s.snapshots.mu.Lock()
 	defer s.snapshots.mu.Unlock()
 	delete(s.snapshots.sinks, s)
+	s.snapshots.changes++
 }
