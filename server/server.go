@@ -21,6 +21,7 @@ import (
 	"github.com/holt-project/holt/internal/enroll"
 	"github.com/holt-project/holt/internal/folder"
 	"github.com/holt-project/holt/internal/gossip"
+	"github.com/holt-project/holt/internal/memory"
 	"github.com/holt-project/holt/internal/pki"
 	"github.com/holt-project/holt/internal/seal"
 	"github.com/holt-project/holt/server/admission"
@@ -161,6 +162,7 @@ func (s *server) serve(ctx context.Context) error {
 		s.backups.run(ctx)
 	})
 	wg.Go(func() { s.keeper.Run(ctx) })
+	wg.Go(func() { memory.New().Run(ctx) })
 	failed := make(chan error, 1)
 	wg.Go(func() { failed <- web.Serve(s.listener.API()) })
 	select {
