@@ -1,0 +1,234 @@
+package fault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/holt-project/holt/e2e/harness"
+	"github.com/holt-project/holt/internal/client"
+	"github.com/holt-project/holt/internal/sandbox"
+)
+
+// undoTimeout bounds what undoes a step, also after the run's end.
+const undoTimeout = 2 * time.Minute
+
+// Injector carries out steps on a cluster.
+type Injector struct {
+	cluster *harness.Cluster
+	servers []sandbox.Host
+	disk    *smallDisk
+	log     *slog.Logger
+	// started is called before a server is started again.
+	started func(server string)
+
+	mu     sync.Mutex     // guards what follows
+	counts map[string]int // by kind; of what certainly struck
+	ended  []string       // what servers ended by themselves, and when
+}
+
+// New makes an Injector. The last server gets a disk of its own.
+func New(ctx context.Context, c *harness.Cluster, started func(server string), log *slog.Logger) (*Injector, error) {
+	servers := c.Servers()
+	i := &Injector{cluster: c, servers: servers, log: log, started: started, counts: map[string]int{}}
+	var err error
+	i.disk, err = newSmallDisk(ctx, c, servers[len(servers)-1].Name)
+	return i, err
+}
+
+// Counts tells how often each kind has struck.
+func (i *Injector) Counts() map[string]int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	out := map[string]int{}
+	for kind, n := range i.counts {
+		out[kind] = n
+	}
+	return out
+}
+
+// Ended tells which servers ended by themselves, with the end of what they said. Only a full disk excuses that.
+func (i *Injector) Ended() []string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.ended
+}
+
+// Carry carries out one step and undoes it, also when ctx ends: then the faults end early. The error says what could
+// not be undone.
+func (i *Injector) Carry(ctx context.Context, step Step) error {
+	if !sleep(ctx, step.Calm) {
+		return nil
+	}
+	i.log.Info("faults", "step", step.String())
+	var striking sync.WaitGroup
+	for _, f := range step.Faults {
+		striking.Go(func() {
+			if sleep(ctx, f.After) {
+				i.strike(ctx, f)
+			}
+		})
+	}
+	striking.Wait()
+	return i.restore(context.WithoutCancel(ctx))
+}
+
+// sleep is false if ctx ended before.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return ctx.Err() == nil
+}
+
+// strike lets one fault happen and last. Faults of one step may be in each other's way: one that finds its server
+// taken already is none.
+func (i *Injector) strike(ctx context.Context, f Fault) {
+	// Verbs are not broken off half way.
+	verbs, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	defer cancel()
+	target := i.target(ctx, f.Target)
+	heal, err := i.inject(verbs, f.Kind, target)
+	if err != nil {
+		i.log.Info("not struck", "fault", f.Kind, "server", target.Name, "because", err)
+	} else {
+		i.mu.Lock()
+		i.counts[f.Kind]++
+		i.mu.Unlock()
+	}
+	sleep(ctx, f.Hold)
+	if heal == nil {
+		return
+	}
+	if err := heal(verbs); err != nil {
+		i.log.Info("not yet undone", "fault", f.Kind, "server", target.Name, "because", err)
+	}
+}
+
+// target is the server that a number stands for. If nobody leads, the first is as good as any.
+func (i *Injector) target(ctx context.Context, number int) sandbox.Host {
+	if number != Leader {
+		return i.servers[number]
+	}
+	hosts, err := i.cluster.Hosts(ctx)
+	if err != nil {
+		return i.servers[0]
+	}
+	for _, h := range hosts {
+		if h.Leader {
+			return h
+		}
+	}
+	return i.servers[0]
+}
+
+// healing undoes a fault.
+type healing func(context.Context) error
+
+func (i *Injector) inject(ctx context.Context, kind string, target sandbox.Host) (healing, error) {
+	name := target.Name
+	switch kind {
+	case KillProcess:
+		return i.restart(name), i.cluster.KillProcess(ctx, name)
+	case PowerCut:
+		return i.restart(name), i.cluster.Kill(ctx, name)
+	case Stop:
+		return i.restart(name), i.cluster.Stop(ctx, name)
+	case KillAll:
+		return i.restartAll, i.all(ctx, i.cluster.KillProcess)
+	case PowerCutAll:
+		return i.restartAll, i.all(ctx, i.cluster.Kill)
+	case Pause:
+		return func(ctx context.Context) error { return i.cluster.Resume(ctx, name) }, i.cluster.Pause(ctx, name)
+	case Cut:
+		return func(ctx context.Context) error { return i.cluster.Heal(ctx, name) }, i.cluster.Cut(ctx, name)
+	case Transfer:
+		return nil, i.transfer(ctx)
+	case FullDisk:
+		return func(context.Context) error { return i.disk.empty() }, i.disk.fill()
+	}
+	return i.part(kind, target)
+}
+
+// all does one thing to all servers at one moment.
+func (i *Injector) all(ctx context.Context, verb func(context.Context, string) error) error {
+	failures := make([]error, len(i.servers))
+	var doing sync.WaitGroup
+	for n, s := range i.servers {
+		doing.Go(func() { failures[n] = verb(ctx, s.Name) })
+	}
+	doing.Wait()
+	return errors.Join(failures...)
+}
+
+func (i *Injector) restart(name string) healing {
+	return func(ctx context.Context) error { return i.start(ctx, name) }
+}
+
+func (i *Injector) restartAll(ctx context.Context) error { return i.all(ctx, i.start) }
+
+// start starts a server again, on the disk that it had.
+func (i *Injector) start(ctx context.Context, name string) error {
+	if name == i.disk.server {
+		if err := i.disk.mount(ctx); err != nil {
+			return err
+		}
+	}
+	i.started(name)
+	err := i.cluster.Start(ctx, name)
+	if errors.Is(err, sandbox.ErrRunning) {
+		return nil
+	}
+	return err
+}
+
+// ErrNoTransfer says that the servers do not know how to hand over leadership.
+var ErrNoTransfer = errors.New("there is no way to transfer leadership")
+
+// transfer asks for another leader.
+func (i *Injector) transfer(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	err := i.cluster.API.Do(ctx, client.Request{
+		Method: "POST", Path: "/holt/v1/members/transfer", Body: map[string]string{}}, nil)
+	if notFound(err) {
+		return ErrNoTransfer
+	}
+	return err
+}
+
+// restore undoes all that a step did, whatever that was, and starts what does not run.
+func (i *Injector) restore(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, undoTimeout)
+	defer cancel()
+	failures := []error{i.disk.empty()}
+	for _, s := range i.servers {
+		failures = append(failures,
+			i.cluster.Resume(ctx, s.Name), i.cluster.Heal(ctx, s.Name), clearLinks(s.NetNS), i.revive(ctx, s.Name))
+	}
+	return errors.Join(failures...)
+}
+
+// revive starts a server that does not run though nobody has ended it, and notes that.
+func (i *Injector) revive(ctx context.Context, name string) error {
+	hosts, err := i.cluster.Hosts(ctx)
+	if err != nil {
+		return err
+	}
+	for _, h := range hosts {
+		if h.Name != name || h.State != sandbox.StateStopped {
+			continue
+		}
+		i.mu.Lock()
+		i.ended = append(i.ended, fmt.Sprintf("%s: %s", name, lastWords(i.cluster.LogFile(name))))
+		i.mu.Unlock()
+		return i.start(ctx, name)
+	}
+	return nil
+}
