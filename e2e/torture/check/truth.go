@@ -98,7 +98,7 @@ func told(run history.Run) iter.Seq2[history.Object, sighting] {
 			}
 		}
 		for _, e := range run.Events {
-			if e.Type == history.Deleted && run.Scope.Half != "" {
+			if e.Type == history.Bookmark || e.Type == history.Deleted && run.Scope.Half != "" {
 				continue
 			}
 			if !yield(e.Object, sighting{run.Watcher + " at " + e.Server, e.At, e.Type == history.Deleted}) {

@@ -3,8 +3,8 @@ package fault
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,15 +25,26 @@ type Injector struct {
 	// started is called before a server is started again.
 	started func(server string)
 
-	mu     sync.Mutex     // guards what follows
-	counts map[string]int // by kind; of what certainly struck
-	ended  []string       // what servers ended by themselves, and when
+	mu     sync.Mutex      // guards what follows
+	counts map[string]int  // by kind; of what certainly struck
+	down   map[string]bool // the servers that somebody has ended, and not started again
+	ended  []End
+}
+
+// End is a server that ended by itself.
+type End struct {
+	Server string
+	// Clear tells whether it said that it could not go on, and why. A full disk excuses that, and so does one that
+	// does not answer; nothing excuses an end without a word.
+	Clear bool
+	// Words are the last lines of its log.
+	Words string
 }
 
 // New makes an Injector. The last server gets a disk of its own.
 func New(ctx context.Context, c *harness.Cluster, started func(server string), log *slog.Logger) (*Injector, error) {
 	servers := c.Servers()
-	i := &Injector{cluster: c, servers: servers, log: log, started: started, counts: map[string]int{}}
+	i := &Injector{cluster: c, servers: servers, log: log, started: started, counts: map[string]int{}, down: map[string]bool{}}
 	var err error
 	i.disk, err = newSmallDisk(ctx, c, servers[len(servers)-1].Name)
 	return i, err
@@ -50,8 +61,8 @@ func (i *Injector) Counts() map[string]int {
 	return out
 }
 
-// Ended tells which servers ended by themselves, with the end of what they said. Only a full disk excuses that.
-func (i *Injector) Ended() []string {
+// Ended tells which servers ended by themselves.
+func (i *Injector) Ended() []End {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.ended
@@ -135,15 +146,15 @@ func (i *Injector) inject(ctx context.Context, kind string, target sandbox.Host)
 	name := target.Name
 	switch kind {
 	case KillProcess:
-		return i.restart(name), i.cluster.KillProcess(ctx, name)
+		return i.restart(name), i.end(i.cluster.KillProcess)(ctx, name)
 	case PowerCut:
-		return i.restart(name), i.cluster.Kill(ctx, name)
+		return i.restart(name), i.end(i.cluster.Kill)(ctx, name)
 	case Stop:
-		return i.restart(name), i.cluster.Stop(ctx, name)
+		return i.restart(name), i.end(i.cluster.Stop)(ctx, name)
 	case KillAll:
-		return i.restartAll, i.all(ctx, i.cluster.KillProcess)
+		return i.restartAll, i.all(ctx, i.end(i.cluster.KillProcess))
 	case PowerCutAll:
-		return i.restartAll, i.all(ctx, i.cluster.Kill)
+		return i.restartAll, i.all(ctx, i.end(i.cluster.Kill))
 	case Pause:
 		return func(ctx context.Context) error { return i.cluster.Resume(ctx, name) }, i.cluster.Pause(ctx, name)
 	case Cut:
@@ -156,12 +167,25 @@ func (i *Injector) inject(ctx context.Context, kind string, target sandbox.Host)
 	return i.part(kind, target)
 }
 
+// verb does something to a server.
+type verb func(ctx context.Context, server string) error
+
+// end notes that it is us who end a server.
+func (i *Injector) end(how verb) verb {
+	return func(ctx context.Context, name string) error {
+		i.mu.Lock()
+		i.down[name] = true
+		i.mu.Unlock()
+		return how(ctx, name)
+	}
+}
+
 // all does one thing to all servers at one moment.
-func (i *Injector) all(ctx context.Context, verb func(context.Context, string) error) error {
+func (i *Injector) all(ctx context.Context, do verb) error {
 	failures := make([]error, len(i.servers))
 	var doing sync.WaitGroup
 	for n, s := range i.servers {
-		doing.Go(func() { failures[n] = verb(ctx, s.Name) })
+		doing.Go(func() { failures[n] = do(ctx, s.Name) })
 	}
 	doing.Wait()
 	return errors.Join(failures...)
@@ -182,10 +206,13 @@ func (i *Injector) start(ctx context.Context, name string) error {
 	}
 	i.started(name)
 	err := i.cluster.Start(ctx, name)
-	if errors.Is(err, sandbox.ErrRunning) {
-		return nil
+	if err != nil && !errors.Is(err, sandbox.ErrRunning) {
+		return err
 	}
-	return err
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.down[name] = false
+	return nil
 }
 
 // ErrNoTransfer says that the servers do not know how to hand over leadership.
@@ -215,7 +242,7 @@ func (i *Injector) restore(ctx context.Context) error {
 	return errors.Join(failures...)
 }
 
-// revive starts a server that does not run though nobody has ended it, and notes that.
+// revive starts a server that does not run, and notes it if nobody has ended that.
 func (i *Injector) revive(ctx context.Context, name string) error {
 	hosts, err := i.cluster.Hosts(ctx)
 	if err != nil {
@@ -225,10 +252,18 @@ func (i *Injector) revive(ctx context.Context, name string) error {
 		if h.Name != name || h.State != sandbox.StateStopped {
 			continue
 		}
-		i.mu.Lock()
-		i.ended = append(i.ended, fmt.Sprintf("%s: %s", name, lastWords(i.cluster.LogFile(name))))
-		i.mu.Unlock()
+		i.note(name)
 		return i.start(ctx, name)
 	}
 	return nil
+}
+
+func (i *Injector) note(name string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.down[name] {
+		return
+	}
+	words := lastWords(i.cluster.LogFile(name))
+	i.ended = append(i.ended, End{name, strings.Contains(words, "cannot go on"), words})
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/holt-project/holt/e2e/torture/check"
+	"github.com/holt-project/holt/e2e/torture/fault"
 	"github.com/holt-project/holt/e2e/torture/history"
 )
 
@@ -22,12 +23,12 @@ type Report struct {
 	Steps, Digests int
 	// Faults counts by kind what has struck, Ended tells which servers ended by themselves.
 	Faults  map[string]int
-	Ended   []string
+	Ended   []fault.End
 	History *history.History
 	Result  check.Result
 }
 
-// WriteTo prints the report as tables, and every violation.
+// Write prints the report as tables, and every violation.
 func (r *Report) Write(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "seed\t%d\n", r.Seed)
@@ -51,7 +52,11 @@ func (r *Report) Write(out io.Writer) error {
 		return err
 	}
 	for _, one := range r.Ended {
-		fmt.Fprintf(out, "\nended by itself: %s\n", strings.ReplaceAll(one, "\n", "\n    "))
+		clearly := "clearly"
+		if !one.Clear {
+			clearly = "without a word"
+		}
+		fmt.Fprintf(out, "\n%s ended by itself, %s:\n    %s\n", one.Server, clearly, strings.ReplaceAll(one.Words, "\n", "\n    "))
 	}
 	for _, v := range r.Result.Violations {
 		if _, err := fmt.Fprintf(out, "\n%s\n", v); err != nil {
@@ -97,7 +102,10 @@ func (r *Report) watches(w io.Writer) {
 }
 
 // Failed tells whether anything was found.
-func (r *Report) Failed() bool { return len(r.Result.Violations) > 0 }
+func (r *Report) Failed() bool {
+	silent := slices.ContainsFunc(r.Ended, func(e fault.End) bool { return !e.Clear })
+	return silent || len(r.Result.Violations) > 0
+}
 
 // keptPages bounds how many keys' pages are written.
 const keptPages = 5
