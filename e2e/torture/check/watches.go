@@ -112,7 +112,7 @@ func (t *truth) event(scope history.Scope, c *change, start uint64) (e *history.
 // checkDeletions checks that acknowledged deletions are among the changes: they are answered without a revision, so
 // the watches are the only ones to tell it.
 func checkDeletions(h *history.History, t *truth, v *violations) {
-	if !t.covers(h.Start, h.End) {
+	if h.End <= h.Start || !t.covers(h.Start, h.End) {
 		return
 	}
 	gone := map[string]bool{}

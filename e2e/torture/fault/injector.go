@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -15,6 +17,9 @@ import (
 
 // undoTimeout bounds what undoes a step, also after the run's end.
 const undoTimeout = 2 * time.Minute
+
+// transferTimeout bounds the request for another leader.
+const transferTimeout = 5 * time.Second
 
 // Injector carries out steps on a cluster.
 type Injector struct {
@@ -215,19 +220,12 @@ func (i *Injector) start(ctx context.Context, name string) error {
 	return nil
 }
 
-// ErrNoTransfer says that the servers do not know how to hand over leadership.
-var ErrNoTransfer = errors.New("there is no way to transfer leadership")
-
 // transfer asks for another leader.
 func (i *Injector) transfer(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, transferTimeout)
 	defer cancel()
-	err := i.cluster.API.Do(ctx, client.Request{
-		Method: "POST", Path: "/holt/v1/members/transfer", Body: map[string]string{}}, nil)
-	if notFound(err) {
-		return ErrNoTransfer
-	}
-	return err
+	return i.cluster.API.Do(ctx, client.Request{
+		Method: http.MethodPost, Path: "/holt/v1/members/transfer", Body: map[string]string{}}, nil)
 }
 
 // restore undoes all that a step did, whatever that was, and starts what does not run.
@@ -266,4 +264,15 @@ func (i *Injector) note(name string) {
 	}
 	words := lastWords(i.cluster.LogFile(name))
 	i.ended = append(i.ended, End{name, strings.Contains(words, "cannot go on"), words})
+}
+
+// lastWords are the last lines of a log.
+func lastWords(file string) string {
+	const most = 5
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
+	return strings.Join(lines[max(0, len(lines)-most):], "\n")
 }

@@ -37,11 +37,14 @@ type Fault struct {
 const Leader = -1
 
 func (f Fault) String() string {
-	target := fmt.Sprintf("server %d", f.Target+1)
-	if f.Target == Leader {
-		target = "the leader"
+	target := fmt.Sprintf(" of server %d", f.Target+1)
+	switch {
+	case f.Kind == KillAll || f.Kind == PowerCutAll || f.Kind == Transfer || f.Kind == FullDisk:
+		target = ""
+	case f.Target == Leader:
+		target = " of the leader"
 	}
-	return fmt.Sprintf("+%s %s of %s for %s", f.After, f.Kind, target, f.Hold)
+	return fmt.Sprintf("+%s %s%s for %s", f.After, f.Kind, target, f.Hold)
 }
 
 // Step is one or several faults that overlap.
@@ -83,14 +86,14 @@ var mixture = []weighted{
 	{KillProcess, 5, 6 * time.Second},
 	{PowerCut, 3, 6 * time.Second},
 	{Stop, 2, 3 * time.Second},
-	{Pause, 5, 20 * time.Second},
+	{Pause, 4, 20 * time.Second},
 	{Isolate, 5, 8 * time.Second},
 	{Cut, 2, 8 * time.Second},
 	{OneWay, 3, 8 * time.Second},
 	{Bridge, 3, 8 * time.Second},
 	{Deaf, 1, 4 * time.Second},
 	{Transfer, 4, shortestHold},
-	{FullDisk, 2, 6 * time.Second},
+	{FullDisk, 3, 6 * time.Second},
 	{KillAll, 1, 2 * time.Second},
 }
 
