@@ -12,7 +12,7 @@ import (
 
 // The short form of make torture: the same load and the same judgement, with a schedule that is always the same.
 const (
-	tortureSeed   = 4
+	tortureSeed   = 100
 	tortureTime   = 25 * time.Second
 	tortureRounds = 4
 )

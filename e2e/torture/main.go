@@ -50,6 +50,7 @@ func parse(args []string) (settings, error) {
 	flags := flag.NewFlagSet("torture", flag.ContinueOnError)
 	flags.DurationVar(&s.For, "for", time.Minute, "how long faults are made")
 	flags.IntVar(&s.Rounds, "rounds", 0, "instead, kill all servers at once so many times")
+	flags.StringVar(&s.Only, "only", "", "make only faults of this kind")
 	flags.Uint64Var(&s.Seed, "seed", 0, "of the schedule and of the clients; 0 makes one up")
 	flags.StringVar(&s.folder, "out", "bin/torture", "the folder for the history of a run that found something")
 	flags.StringVar(&s.check, "check", "", "a history to judge again, instead of a run")
@@ -58,7 +59,7 @@ func parse(args []string) (settings, error) {
 		return s, err
 	}
 	if flags.NArg() > 0 || s.For <= 0 || s.Rounds < 0 {
-		return s, errors.New("usage: torture [-for TIME | -rounds N] [-seed N] [-out FOLDER] [-keep], or torture -check FILE")
+		return s, errors.New("usage: torture [-for TIME [-only KIND] | -rounds N] [-seed N] [-out FOLDER] [-keep], or torture -check FILE")
 	}
 	if s.Seed == 0 {
 		s.Seed = uint64(rand.Uint32())

@@ -262,17 +262,21 @@ func (i *Injector) note(name string) {
 	if i.down[name] {
 		return
 	}
-	words := lastWords(i.cluster.LogFile(name))
-	i.ended = append(i.ended, End{name, strings.Contains(words, "cannot go on"), words})
+	i.ended = append(i.ended, newEnd(name, i.cluster.LogFile(name)))
 }
 
-// lastWords are the last lines of a log.
-func lastWords(file string) string {
-	const most = 5
+// newEnd reads what a server said last. Of one that ended clearly the reason says enough.
+func newEnd(server, file string) End {
+	const most = 20
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return err.Error()
+		return End{Server: server, Words: err.Error()}
 	}
 	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
-	return strings.Join(lines[max(0, len(lines)-most):], "\n")
+	for _, line := range lines[max(0, len(lines)-3):] {
+		if strings.Contains(line, "cannot go on") {
+			return End{server, true, line}
+		}
+	}
+	return End{Server: server, Words: strings.Join(lines[max(0, len(lines)-most):], "\n")}
 }

@@ -3,6 +3,7 @@ package fault
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 )
@@ -97,9 +98,16 @@ var mixture = []weighted{
 	{KillAll, 1, 2 * time.Second},
 }
 
-// Mixed is a schedule of all kinds of faults, one or several at a time.
-func Mixed(seed uint64, servers int) *Schedule {
-	return &Schedule{rand.New(rand.NewPCG(seed, 0)), servers, mixture, true, 3 * time.Second}
+// Mixed is a schedule of all kinds of faults, one or several at a time; of one kind, if only names it.
+func Mixed(seed uint64, servers int, only string) (*Schedule, error) {
+	kinds := slices.Clone(mixture)
+	if only != "" {
+		kinds = slices.DeleteFunc(kinds, func(k weighted) bool { return k.kind != only })
+	}
+	if len(kinds) == 0 {
+		return nil, fmt.Errorf("there is no fault of kind %q", only)
+	}
+	return &Schedule{rand.New(rand.NewPCG(seed, 0)), servers, kinds, true, 3 * time.Second}, nil
 }
 
 // Blackouts is a schedule that ends all servers at once, again and again.

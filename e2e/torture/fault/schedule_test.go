@@ -12,7 +12,7 @@ import (
 // A seed stands for one schedule, and every kind of fault comes.
 func TestScheduleIsRepeatable(t *testing.T) {
 	const servers, steps = 3, 400
-	one, same, other := fault.Mixed(1, servers), fault.Mixed(1, servers), fault.Mixed(2, servers)
+	one, same, other := mixed(t, 1, servers), mixed(t, 1, servers), mixed(t, 2, servers)
 	kinds := map[string]int{}
 	differs := false
 	for range steps {
@@ -36,6 +36,32 @@ func TestScheduleIsRepeatable(t *testing.T) {
 		if kinds[kind] == 0 {
 			t.Errorf("no %s in %d steps", kind, steps)
 		}
+	}
+}
+
+func mixed(t *testing.T, seed uint64, servers int) *fault.Schedule {
+	t.Helper()
+	s, err := fault.Mixed(seed, servers, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestScheduleOfOneKind(t *testing.T) {
+	s, err := fault.Mixed(1, 3, fault.Pause)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		for _, f := range s.Next().Faults {
+			if f.Kind != fault.Pause {
+				t.Errorf("%v", f)
+			}
+		}
+	}
+	if _, err := fault.Mixed(1, 3, "flood"); err == nil {
+		t.Error("there are floods")
 	}
 }
 

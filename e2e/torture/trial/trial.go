@@ -25,6 +25,8 @@ type Options struct {
 	// For is how long faults are made, unless Rounds is positive: then all servers are killed so many times.
 	For    time.Duration
 	Rounds int
+	// Only is the one kind of fault that is made; "" for all kinds.
+	Only string
 	// Log gets what is done. Not nil.
 	Log *slog.Logger
 }
@@ -112,7 +114,10 @@ func (t *trial) suffer(ctx context.Context) error {
 	if t.Rounds > 0 {
 		return t.blackouts(ctx)
 	}
-	schedule := fault.Mixed(t.Seed, len(t.cluster.Servers()))
+	schedule, err := fault.Mixed(t.Seed, len(t.cluster.Servers()), t.Only)
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, t.For)
 	defer cancel()
 	for ctx.Err() == nil {
