@@ -4,6 +4,7 @@
 //
 //	go run ./e2e/torture -for 10m              faults of all kinds for ten minutes
 //	go run ./e2e/torture -rounds 50            all servers are killed at once, fifty times
+//	go run ./e2e/torture -only pause -for 1m   faults of one kind
 //	go run ./e2e/torture -seed 7 ...           the same schedule of faults again
 //	go run ./e2e/torture -check FILE           judge the history of an earlier run again
 //

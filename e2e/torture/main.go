@@ -83,7 +83,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	c, err := harness.Up(ctx, programs, fmt.Sprintf("torture-%d", os.Getpid()), harness.Size{Servers: servers}, nil)
+	// A name of the e2e tests: they remove what a killed process left behind.
+	name := fmt.Sprintf("e2e-%d-torture", os.Getpid())
+	c, err := harness.Up(ctx, programs, name, harness.Size{Servers: servers}, nil)
 	if err != nil {
 		return err
 	}
@@ -117,7 +119,7 @@ func tell(r *trial.Report, s settings, failed bool, out io.Writer) error {
 
 // keepLogs keeps what the servers of a run that found something have said.
 func keepLogs(c *harness.Cluster, s settings) error {
-	var failures error
+	failures := os.MkdirAll(s.folder, 0o755)
 	for _, server := range c.Servers() {
 		data, err := os.ReadFile(c.LogFile(server.Name))
 		if err == nil {

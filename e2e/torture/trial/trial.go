@@ -8,14 +8,14 @@ import (
 	"strconv"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/holt-project/holt/e2e/harness"
 	"github.com/holt-project/holt/e2e/torture/check"
 	"github.com/holt-project/holt/e2e/torture/fault"
 	"github.com/holt-project/holt/e2e/torture/history"
 	"github.com/holt-project/holt/e2e/torture/load"
 	"github.com/holt-project/holt/internal/client"
-
-	corev1 "k8s.io/api/core/v1"
 )
 
 // Options describe a run.
@@ -167,10 +167,7 @@ func (t *trial) compare(ctx context.Context) error {
 // the last revision. The watchers are joined also after an error.
 func (t *trial) settle(ctx context.Context) (end uint64, err error) {
 	if err = t.compare(ctx); err == nil {
-		err = t.load.ReadAll(ctx)
-	}
-	if err == nil {
-		end, err = t.revision(ctx)
+		end, err = t.readAll(ctx)
 	}
 	bounded, cancel := context.WithTimeout(ctx, watchTimeout)
 	defer cancel()
@@ -181,5 +178,20 @@ func (t *trial) settle(ctx context.Context) (end uint64, err error) {
 	if err == nil && bounded.Err() != nil {
 		err = fmt.Errorf("the watchers have not come to revision %d in %s: %w", end, watchTimeout, bounded.Err())
 	}
+	return end, err
+}
+
+// readAll reads everything on every server, and returns the revision then.
+func (t *trial) readAll(ctx context.Context) (end uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, mendTimeout)
+	defer cancel()
+	err = harness.Await(ctx, "everything is read", func(ctx context.Context) error {
+		if err := t.load.ReadAll(ctx); err != nil {
+			return err
+		}
+		var err error
+		end, err = t.revision(ctx)
+		return err
+	})
 	return end, err
 }
