@@ -44,6 +44,8 @@ const (
 	longestWatch  = 15
 	// slack is how much longer than that a watcher waits for a server that is silent.
 	slack = 5 * time.Second
+	// keptPast is how many connections ago a watcher of the past may begin: each is told all changes since.
+	keptPast = 8
 )
 
 // watcher is one client that watches. It belongs to one goroutine.
@@ -54,7 +56,7 @@ type watcher struct {
 	server string
 	random *rand.Rand
 	run    *history.Run // nil until the watcher knows a state
-	// seen are revisions that it has come to.
+	// seen are the last revisions that it has come to.
 	seen []uint64
 }
 
@@ -69,6 +71,7 @@ func (w *watcher) loop(ctx context.Context) {
 		}
 		if w.kind.past && w.run != nil && w.load.end.Load() == 0 {
 			w.seen = append(w.seen, w.run.Reached)
+			w.seen = w.seen[max(0, len(w.seen)-keptPast):]
 			w.endRun()
 		}
 		if err != nil {
@@ -115,7 +118,7 @@ func (w *watcher) connect(ctx context.Context) error {
 	switch {
 	case w.run != nil:
 	case w.kind.past:
-		w.run = w.begin(append(w.seen, w.load.start)[w.random.IntN(len(w.seen)+1)], nil)
+		w.run = w.begin(w.someRevision(), nil)
 		w.run.Blind = true
 	case w.kind.initial:
 		query.Set("sendInitialEvents", "true")
@@ -128,6 +131,14 @@ func (w *watcher) connect(ctx context.Context) error {
 	}
 	query.Set("resourceVersion", strconv.FormatUint(w.run.Reached, 10))
 	return w.stream(ctx, query, w.run)
+}
+
+// someRevision is one that the watcher has come to, or the first.
+func (w *watcher) someRevision() uint64 {
+	if len(w.seen) == 0 {
+		return w.load.start
+	}
+	return w.seen[w.random.IntN(len(w.seen))]
 }
 
 // list begins a run with a list, which is checked as those of the callers are.
