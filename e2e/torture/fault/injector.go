@@ -234,24 +234,26 @@ func (i *Injector) restore(ctx context.Context) error {
 	defer cancel()
 	failures := []error{i.disk.empty()}
 	for _, s := range i.servers {
-		failures = append(failures,
-			i.cluster.Resume(ctx, s.Name), i.cluster.Heal(ctx, s.Name), clearLinks(s.NetNS), i.revive(ctx, s.Name))
+		failures = append(failures, i.cluster.Resume(ctx, s.Name), i.cluster.Heal(ctx, s.Name), clearLinks(s.NetNS))
 	}
-	return errors.Join(failures...)
+	return errors.Join(append(failures, i.Revive(ctx))...)
 }
 
-// revive starts a server that does not run, and notes it if nobody has ended that.
-func (i *Injector) revive(ctx context.Context, name string) error {
+// Revive starts the servers that do not run, and notes those that nobody has ended. One can also end a while after the
+// fault that is the reason, so it has to be called until all is well.
+func (i *Injector) Revive(ctx context.Context) error {
 	hosts, err := i.cluster.Hosts(ctx)
 	if err != nil {
 		return err
 	}
 	for _, h := range hosts {
-		if h.Name != name || h.State != sandbox.StateStopped {
+		if h.State != sandbox.StateStopped {
 			continue
 		}
-		i.note(name)
-		return i.start(ctx, name)
+		i.note(h.Name)
+		if err := i.start(ctx, h.Name); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -35,6 +35,8 @@ type Options struct {
 const (
 	mendTimeout  = 5 * time.Minute
 	watchTimeout = 3 * time.Minute
+	// reviveEvery is how often it is looked whether all servers run, while they are waited for.
+	reviveEvery = 5 * time.Second
 	// Patience bounds the search for linearizations of a run's calls.
 	Patience = 10 * time.Minute
 )
@@ -154,12 +156,19 @@ func (t *trial) compare(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, mendTimeout)
 	defer cancel()
 	return t.load.Quiet(func() error {
-		status, err := t.cluster.AwaitSameState(ctx)
-		if err == nil {
-			t.digests++
-			t.Log.Info("the states are equal", "revision", status.Revision, "digest", status.Digest, "calls", t.recorder.Count())
-		}
-		return err
+		return harness.Await(ctx, "all servers are back", func(ctx context.Context) error {
+			if err := t.faults.Revive(ctx); err != nil {
+				return err
+			}
+			patient, cancel := context.WithTimeout(ctx, reviveEvery)
+			defer cancel()
+			status, err := t.cluster.AwaitSameState(patient)
+			if err == nil {
+				t.digests++
+				t.Log.Info("the states are equal", "revision", status.Revision, "digest", status.Digest, "calls", t.recorder.Count())
+			}
+			return err
+		})
 	})
 }
 
