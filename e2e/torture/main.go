@@ -136,6 +136,6 @@ func again(s settings, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	r := &trial.Report{Seed: h.Seed, History: h, Result: check.History(h, trial.Patience)}
+	r := &trial.Report{Seed: h.Seed, History: h, Result: check.History(h)}
 	return tell(r, s, false, out)
 }

@@ -64,16 +64,16 @@ type Result struct {
 	Broken []string
 }
 
-// History judges a whole history. Patience bounds the search for a linearization of all keys together; a key that
-// cannot be decided in that time is a violation of kind Undecided.
-func History(h *history.History, patience time.Duration) Result {
+// History judges a whole history. A key that cannot be decided in
+// half a minute is a violation of kind Undecided.
+func History(h *history.History) Result {
 	v := &violations{}
 	t := newTruth(h, v)
 	checkOrder(h, v)
 	checkLists(h, t, v)
 	checkCached(h, v)
 	checkWatches(h, t, v)
-	broken := checkModel(h, t.written, patience, v)
+	broken := checkModel(h, t, v)
 	return Result{v.list, v.counts, broken}
 }
 

@@ -3,7 +3,6 @@ package check
 import (
 	"fmt"
 	"io"
-	"math"
 	"time"
 
 	"github.com/anishathalye/porcupine"
@@ -44,6 +43,15 @@ type input struct {
 	*history.Call
 	// revision is that of the change that the call made, where anybody has seen it; else 0.
 	revision uint64
+	// follows says that every change of the object is known: the one before this is at revision after, 0 if it is the
+	// first. Then a write has just one place among the others, and the search does not have to try.
+	follows bool
+	after   uint64
+}
+
+// fits tells whether the change that the call made can be the next one in state s.
+func (in input) fits(s state) bool {
+	return (in.revision == 0 || in.revision > s.floor) && (!in.follows || in.after == s.floor)
 }
 
 // step is the model: what one copy of the object would answer in state s. It reports whether it could be the answer.
@@ -99,13 +107,10 @@ func replace(s state, in input) (bool, state) {
 
 // written is the state after a write that takes effect, as its answer or anybody else shows it.
 func written(s state, in input, content history.Content, uid string) (bool, state) {
-	next := state{exists: true, uid: uid, content: content, floor: s.floor}
-	if in.revision != 0 {
-		if in.revision <= s.floor {
-			return false, s
-		}
-		next.revision, next.floor = in.revision, in.revision
+	if !in.fits(s) {
+		return false, s
 	}
+	next := state{exists: true, uid: uid, content: content, revision: in.revision, floor: max(s.floor, in.revision)}
 	next, ok := next.seen(in.Object)
 	return ok, next
 }
@@ -120,11 +125,11 @@ func remove(s state, in input) (bool, state) {
 		// An object that nobody has seen may be another than the one that was meant.
 		return s.exists && (!met || in.IfUID != "" && s.uid == ""), s
 	case !met:
-		return in.Outcome == history.Unknown, s
+		return in.Outcome == history.Unknown && in.revision == 0, s
 	case in.Object != nil && s.uid != "" && in.Object.UID != "" && in.Object.UID != s.uid:
 		return false, s
 	}
-	return true, state{floor: s.floor}
+	return in.fits(s), state{floor: max(s.floor, in.revision)}
 }
 
 // model is step for porcupine.
@@ -146,70 +151,17 @@ func model() porcupine.Model {
 	}
 }
 
-// operations sorts what the calls say by key. A list is a read of each key of its scope that calls name.
-func operations(h *history.History, written map[string]writtenBy) map[string][]porcupine.Operation {
-	byKey := map[string][]porcupine.Operation{}
-	byEra := map[string][]string{}
-	for i := range h.Calls {
-		if key := h.Calls[i].Key; key != "" && byKey[key] == nil {
-			byKey[key] = []porcupine.Operation{}
-			byEra[history.Era(key)] = append(byEra[history.Era(key)], key)
-		}
-	}
-	for i := range h.Calls {
-		c := &h.Calls[i]
-		switch {
-		case c.Outcome == history.Failed || !c.Writes() && (c.Outcome == history.Unknown || !c.Linearizable()):
-		case c.Verb == history.List:
-			for key, one := range listed(c, byEra) {
-				byKey[key] = append(byKey[key], operation(one, 0))
-			}
-		default:
-			byKey[c.Key] = append(byKey[c.Key], operation(c, written[c.Content.Token()].revision))
-		}
-	}
-	return byKey
-}
+// patiencePerKey bounds the search for one key's linearization: where every change is known it takes no time, and where
+// not, more of it seldom helps.
+const patiencePerKey = 30 * time.Second
 
-func operation(c *history.Call, revision uint64) porcupine.Operation {
-	op := porcupine.Operation{ClientId: c.Client, Input: input{c, revision}, Call: int64(c.Begin), Return: int64(c.End)}
-	if c.Outcome == history.Unknown {
-		op.Return = math.MaxInt64
-	}
-	return op
-}
-
-// listed is what a list says of each key. One with a selector that changes with the object says nothing of a key that
-// it does not show.
-func listed(c *history.Call, byEra map[string][]string) map[string]*history.Call {
-	out := map[string]*history.Call{}
-	one := history.Call{Client: c.Client, Server: c.Server, Verb: history.Get, Begin: c.Begin, End: c.End}
-	if c.Scope.Half == "" {
-		for era, keys := range byEra {
-			if c.Scope.Era != "" && c.Scope.Era != era {
-				continue
-			}
-			for _, key := range keys {
-				absent := one
-				absent.Key, absent.Outcome = key, history.NotFound
-				out[key] = &absent
-			}
-		}
-	}
-	for i := range c.Items {
-		shown := one
-		shown.Key, shown.Outcome, shown.Object = c.Items[i].Key, history.Done, &c.Items[i]
-		out[shown.Key] = &shown
-	}
-	return out
-}
+// undecidedAtMost is after how many undecided keys the search ends: one cause makes many of them.
+const undecidedAtMost = 3
 
 // checkModel looks for a linearization of each key's calls, and returns the keys that have none.
-func checkModel(h *history.History, written map[string]writtenBy, patience time.Duration, v *violations) (broken []string) {
-	until := time.Now().Add(patience)
-	for key, ops := range sorted(operations(h, written)) {
-		// The library takes no time at all for no bound.
-		switch porcupine.CheckOperationsTimeout(model(), ops, max(time.Until(until), time.Millisecond)) {
+func checkModel(h *history.History, t *truth, v *violations) (broken []string) {
+	for key, ops := range sorted(operations(h, t)) {
+		switch porcupine.CheckOperationsTimeout(model(), ops, patiencePerKey) {
 		case porcupine.Illegal:
 			v.add(NotLinearizable, "the %d calls of %s have no order that one object would answer so", len(ops), key)
 			broken = append(broken, key)
@@ -217,13 +169,17 @@ func checkModel(h *history.History, written map[string]writtenBy, patience time.
 			v.add(Undecided, "the %d calls of %s need more time", len(ops), key)
 			broken = append(broken, key)
 		}
+		if v.counts[Undecided] == undecidedAtMost {
+			v.add(Undecided, "the keys after %s were not looked at", key)
+			break
+		}
 	}
 	return broken
 }
 
 // Visualize writes porcupine's page of one key's calls, with the longest partial linearizations.
-func Visualize(h *history.History, key string, patience time.Duration, out io.Writer) error {
+func Visualize(h *history.History, key string, out io.Writer) error {
 	t := newTruth(h, &violations{})
-	_, info := porcupine.CheckOperationsVerbose(model(), operations(h, t.written)[key], patience)
+	_, info := porcupine.CheckOperationsVerbose(model(), operations(h, t)[key], patiencePerKey)
 	return porcupine.Visualize(model(), info, out)
 }

@@ -135,7 +135,7 @@ func writePage(h *history.History, key, file string) error {
 	if err != nil {
 		return err
 	}
-	err = check.Visualize(h, key, Patience, f)
+	err = check.Visualize(h, key, f)
 	if closing := f.Close(); err == nil {
 		err = closing
 	}

@@ -37,8 +37,6 @@ const (
 	watchTimeout = 3 * time.Minute
 	// reviveEvery is how often it is looked whether all servers run, while they are waited for.
 	reviveEvery = 5 * time.Second
-	// Patience bounds the search for linearizations of a run's calls.
-	Patience = 10 * time.Minute
 )
 
 // stepsBetweenDigests is how often the servers' states are compared during a mixed run.
@@ -77,7 +75,7 @@ func Run(ctx context.Context, c *harness.Cluster, o Options) (*Report, error) {
 	h.Seed, h.Start, h.End = o.Seed, start, end
 	r := &Report{
 		Seed: o.Seed, Took: took, Steps: t.steps, Digests: t.digests, Faults: t.faults.Counts(), Ended: t.faults.Ended(),
-		History: h, Result: check.History(h, Patience),
+		History: h, Result: check.History(h),
 	}
 	return r, errors.Join(suffered, err)
 }
