@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
@@ -31,6 +32,13 @@ type Config struct {
 	ClusterCIDR, ServiceCIDR netip.Prefix
 	// UnreachableSeconds is how long pods that do not say otherwise stay on a node that is lost.
 	UnreachableSeconds int64
+	// HeartbeatTimeout is how long a server goes without word from the leader before it stands for election;
+	// ElectionTimeout how long it then waits for votes, at least as long. The servers should agree on them.
+	HeartbeatTimeout, ElectionTimeout time.Duration
+	// DeadServerAfter is how long nobody must have heard of a server until the leader removes it; 0 is never. At least
+	// MinVoters live voters must remain.
+	DeadServerAfter time.Duration
+	MinVoters       int
 
 	Log *slog.Logger
 	// Ready is called once, when the server serves and knows a leader; nil does nothing.
@@ -44,6 +52,10 @@ const (
 	DefaultClusterCIDR        = "10.42.0.0/16"
 	DefaultServiceCIDR        = "10.43.0.0/16"
 	DefaultUnreachableSeconds = 2
+	DefaultHeartbeatTimeout   = 500 * time.Millisecond
+	DefaultElectionTimeout    = 500 * time.Millisecond
+	DefaultDeadServerAfter    = time.Minute
+	DefaultMinVoters          = 3
 )
 
 func (c *Config) validate() error {
@@ -63,7 +75,7 @@ func (c *Config) validate() error {
 	if c.UnreachableSeconds < 0 {
 		errs = errors.Join(errs, errors.New("--unreachable-seconds must not be negative"))
 	}
-	errs = errors.Join(errs, c.validateRanges())
+	errs = errors.Join(errs, c.validateRanges(), c.validateGroup())
 	c.Join = slices.Clone(c.Join)
 	for i, s := range c.Join {
 		url, err := enroll.URL(s)
@@ -71,6 +83,34 @@ func (c *Config) validate() error {
 			errs = errors.Join(errs, fmt.Errorf("--join: %w", err))
 		}
 		c.Join[i] = url
+	}
+	return errs
+}
+
+// Bounds of the timing of elections. Below the least, a busy machine loses its leader for nothing; above the most, a
+// lost leader is missed for too long.
+const (
+	minHeartbeatTimeout = 100 * time.Millisecond
+	maxElectionTimeout  = time.Minute
+	minDeadServerAfter  = 10 * time.Second
+)
+
+func (c *Config) validateGroup() error {
+	var errs error
+	if c.HeartbeatTimeout < minHeartbeatTimeout || c.HeartbeatTimeout > maxElectionTimeout {
+		errs = errors.Join(errs, fmt.Errorf("--heartbeat-timeout %s: it must be from %s to %s", c.HeartbeatTimeout,
+			minHeartbeatTimeout, maxElectionTimeout))
+	}
+	if c.ElectionTimeout < c.HeartbeatTimeout || c.ElectionTimeout > maxElectionTimeout {
+		errs = errors.Join(errs, fmt.Errorf("--election-timeout %s: it must be from --heartbeat-timeout to %s", c.ElectionTimeout,
+			maxElectionTimeout))
+	}
+	if c.DeadServerAfter != 0 && c.DeadServerAfter < minDeadServerAfter {
+		errs = errors.Join(errs, fmt.Errorf("--dead-server-after %s: it must be at least %s, or 0 for never", c.DeadServerAfter,
+			minDeadServerAfter))
+	}
+	if c.MinVoters < 1 {
+		errs = errors.Join(errs, fmt.Errorf("--min-voters %d: it must be at least 1", c.MinVoters))
 	}
 	return errs
 }

@@ -33,9 +33,10 @@ const bootstrapRetry = 200 * time.Millisecond
 // lead is being the leader: it starts every service, and returns once ctx has ended and all of them have.
 func (s *server) lead(ctx context.Context) {
 	w := writer.New(s.kinds, s.store.View, s.node, s.admitPlanned)
-	s.bootstrap(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	wg.Go(func() { s.node.Tend(ctx, s.policy()) })
+	s.bootstrap(ctx)
 	for _, c := range s.controllers(time.Now()) {
 		wg.Go(func() { controllers.Run(ctx, c, s.store, w, s.Log) })
 	}

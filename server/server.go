@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -101,8 +102,9 @@ func (s *server) open() error {
 		return errors.Join(err, s.listener.Close())
 	}
 	s.node, err = consensus.Open(consensus.Config{
-		Name: s.Name, Address: s.address(), Cluster: fingerprint, DataDir: s.path("raft"),
+		Name: s.Name, Address: s.address(), Cluster: fingerprint, DataDir: s.path(raftDir),
 		Transport: s.listener.Streams(), Bootstrap: s.creds.found != nil, Log: s.Log,
+		Timing: consensus.Timing{Heartbeat: s.HeartbeatTimeout, Election: s.ElectionTimeout},
 	}, s.store)
 	if err != nil {
 		return errors.Join(err, s.listener.Close())
@@ -126,41 +128,39 @@ func (s *server) close() error {
 	return errors.Join(s.node.Close(ctx), s.pool.Close(), s.listener.Close())
 }
 
-// serve runs everything until ctx ends or the API fails.
+// serve runs everything until ctx ends, the API fails, or the cluster refuses the server.
 func (s *server) serve(ctx context.Context) error {
 	handler, err := s.handler()
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	running, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	web := &http.Server{
-		Handler: handler, TLSConfig: s.listener.TLS(), BaseContext: func(net.Listener) context.Context { return ctx },
-		ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
-		ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
-	}
+	web := s.newWeb(handler)
+	defer web.cut()
 	var wg sync.WaitGroup
-	wg.Go(func() { s.pool.Run(ctx, s.gossipPeers) })
-	wg.Go(func() { s.node.Lead(ctx, s.lead) })
-	wg.Go(func() { s.arrive(ctx) })
-	failed := make(chan error, 1)
+	failed := make(chan error, 2)
+	wg.Go(func() { s.pool.Run(running, s.gossipPeers) })
+	wg.Go(func() { s.node.Lead(running, s.lead) })
+	wg.Go(func() {
+		if err := s.belong(running); err != nil {
+			failed <- err
+		}
+	})
 	wg.Go(func() { failed <- web.Serve(s.listener.API()) })
 	select {
 	case <-ctx.Done():
+		s.handOver()
 	case err = <-failed:
 	}
 	cancel()
-	shut, done := context.WithTimeout(context.Background(), shutdownTimeout)
-	defer done()
-	if e := web.Shutdown(shut); e != nil {
-		_ = web.Close() // streams that did not end in time are cut
-	}
+	web.shut()
 	wg.Wait()
-	if errors.Is(err, http.ErrServerClosed) {
-		err = nil
-	}
-	return err
+	return serving(err)
 }
+
+// errorLog is where the HTTP server's complaints about clients go.
+func (s *server) errorLog() *log.Logger { return slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug) }
 
 // handler wires the API.
 func (s *server) handler() (http.Handler, error) {
@@ -187,7 +187,7 @@ func (s *server) handler() (http.Handler, error) {
 		Extra: map[string]http.Handler{
 			enroll.PathCA:      http.HandlerFunc(desk.CA),
 			enroll.PathJoin:    http.HandlerFunc(desk.Join),
-			enroll.PathMembers: join.Members(s.node),
+			enroll.PathMembers: s.group(),
 			enroll.PathStatus:  join.Status(s.status),
 		},
 		Admit:   s.admit,

@@ -63,7 +63,11 @@ func (h *handover) first(ctx context.Context, try func(context.Context, raft.Ser
 func (h *handover) candidates(ctx context.Context) (candidates []raft.Server, errs error) {
 	last := map[raft.ServerID]uint64{}
 	for _, v := range h.members.voters() {
-		if string(v.ID) == h.leadership.cfg.Name {
+		if v.ID == h.leadership.self.id {
+			continue
+		}
+		if !h.hears(v) {
+			errs = errors.Join(errs, fmt.Errorf("%w: %s does not answer", ErrNoHeir, v.ID))
 			continue
 		}
 		a, err := h.peers.ask(ctx, string(v.Address), askState)
@@ -99,7 +103,7 @@ func (h *handover) to(ctx context.Context, target raft.Server) error {
 func (h *handover) call(target raft.Server) error {
 	request := &raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{
 		ProtocolVersion: raft.ProtocolVersionMax,
-		ID:              []byte(h.leadership.cfg.Name),
+		ID:              []byte(h.leadership.self.id),
 		Addr:            []byte(h.leadership.cfg.Address),
 	}}
 	if err := h.trans.TimeoutNow(target.ID, target.Address, request, &raft.TimeoutNowResponse{}); err != nil {
@@ -129,7 +133,7 @@ func (h *handover) deposed(ctx context.Context, target raft.Server, changed <-ch
 func (h *handover) catchUp(ctx context.Context, target raft.Server) error {
 	for {
 		a, err := h.peers.ask(ctx, string(target.Address), askState)
-		if err == nil && a.Name == string(target.ID) && a.Last >= h.raft.LastIndex() {
+		if err == nil && a.ID == string(target.ID) && a.Last >= h.raft.LastIndex() {
 			return nil
 		}
 		if !sleep(ctx, h.leadership.changed.wait(), h.leadership.cfg.Timing.Commit) {

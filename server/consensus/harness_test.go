@@ -187,11 +187,21 @@ func newCluster(t testing.TB, size int, tune func(*consensus.Config)) *cluster {
 			c.leader()
 			continue
 		}
-		if err := c.leader().Join(c.ctx(), s.name, s.address); err != nil {
-			t.Fatalf("join %s: %v", s.name, err)
-		}
+		c.join(s)
 	}
 	return c
+}
+
+// join makes the server a voter, through whoever leads.
+func (c *cluster) join(s *server) {
+	c.t.Helper()
+	leader := c.leader()
+	if err := leader.Join(c.ctx(), s.name, s.address); err != nil {
+		c.t.Fatalf("join %s: %v", s.name, err)
+	}
+	if err := leader.Promote(c.ctx(), s.name); err != nil {
+		c.t.Fatalf("promote %s: %v", s.name, err)
+	}
 }
 
 func (c *cluster) start(s *server) {
@@ -206,7 +216,7 @@ func (c *cluster) tryStart(s *server) error {
 	s.address, s.store = e.address(), newStore()
 	cfg := consensus.Config{
 		Name: s.name, Address: s.address, Cluster: "test", DataDir: s.dir, Transport: e,
-		Bootstrap: s == c.servers[0], Log: testLog(c.t, s.name),
+		Bootstrap: s == c.servers[0] && len(c.servers) == 1, Log: testLog(c.t, s.name),
 		Fatal: func(err error) { c.t.Errorf("%s: fatal: %v", s.name, err) },
 	}
 	if c.tune != nil {

@@ -16,6 +16,7 @@ type Node struct {
 	cfg   Config
 	store *fsm.Store
 	life  *lifetime
+	self  *incarnation // set by Open, before anything that others can reach
 
 	// What Open opens, in this order, and release closes.
 	storage disk.Storage
@@ -36,6 +37,7 @@ type Node struct {
 // Status describes a server at one moment.
 type Status struct {
 	Name   string
+	ID     string // the name with the incarnation
 	Role   string // "leader", "follower" or "candidate"
 	Leader string // the leader's name; empty if none is known
 	Term   uint64
@@ -53,6 +55,7 @@ func (n *Node) Status() Status {
 	leader, _, _ := n.Leader()
 	return Status{
 		Name:         n.cfg.Name,
+		ID:           string(n.self.id),
 		Role:         role(n.raft.State()),
 		Leader:       leader,
 		Term:         n.raft.CurrentTerm(),

@@ -21,6 +21,7 @@ import (
 	"github.com/holt-project/holt/internal/enroll"
 	"github.com/holt-project/holt/internal/pki"
 	"github.com/holt-project/holt/server/auth"
+	"github.com/holt-project/holt/server/consensus"
 	"github.com/holt-project/holt/server/join"
 	"github.com/holt-project/holt/server/kinds"
 )
@@ -328,7 +329,13 @@ func (g *group) Leader() (name, address string, self bool) { return "s9", "192.0
 func TestMembers(t *testing.T) {
 	w := newWorld(t)
 	g := &group{leader: true}
-	s := w.serve(t, join.Members(g), join.ServerSubject("s1", netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("10.43.0.1")))
+	removed := func(_ context.Context, id string) (string, error) {
+		if id == "s2/gone" {
+			return "s2 was removed", nil
+		}
+		return "", g.err
+	}
+	s := w.serve(t, join.Members(g, removed), join.ServerSubject("s1", netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("10.43.0.1")))
 	ask := func(as *pki.Subject, name string) (int, string) {
 		t.Helper()
 		anyone, err := w.authority.Issue(pki.Subject{User: "x"}, time.Now())
@@ -376,6 +383,13 @@ func TestMembers(t *testing.T) {
 	}
 	if code, _ := ask(&s2, "s2"); code != http.StatusOK || len(g.joined) != 1 || g.joined[0] != "s2@192.0.2.2:6443" {
 		t.Errorf("itself: %d, %v", code, g.joined)
+	}
+	if code, body := ask(&s2, `s2","id":"s2/gone`); code != http.StatusForbidden || !strings.Contains(body, "s2 was removed") {
+		t.Errorf("one that was removed: %d %s", code, body)
+	}
+	g.err = consensus.ErrLeftBehind
+	if code, body := ask(&s2, "s2"); code != http.StatusForbidden || !strings.Contains(body, "empty its data folder") {
+		t.Errorf("one of another history: %d %s", code, body)
 	}
 	g.err = errors.New("no majority")
 	if code, body := ask(&s2, "s2"); code != http.StatusServiceUnavailable || !strings.Contains(body, "no majority") {

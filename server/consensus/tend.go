@@ -1,0 +1,185 @@
+package consensus
+
+import (
+	"context"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+const (
+	// stagingTick is how often a server that does not vote yet is asked how far it is, stagingStable how long it must
+	// have been with the others by then.
+	stagingTick   = 50 * time.Millisecond
+	stagingStable = 200 * time.Millisecond
+	// tendTick is how often the leader looks after the others otherwise. It reads memory only.
+	tendTick = time.Second
+	// liveBeats is how many heartbeat timeouts a live server may be silent.
+	liveBeats = 2
+)
+
+// Tend looks after the members until ctx ends: it promotes those that have caught up, and removes dead ones as p says,
+// one change at a time. It is a service of the leader.
+func (n *Node) Tend(ctx context.Context, p Policy) {
+	t := &tender{
+		policy: p, members: n.members, log: n.cfg.Log.With("service", "members"),
+		contact: liveBeats * n.cfg.Timing.Heartbeat, since: time.Now(), heard: map[raft.ServerID]time.Time{},
+		stage: stage{members: n.members, with: map[raft.ServerID]time.Time{}},
+	}
+	t.run(ctx)
+}
+
+// Promote makes the non-voter of that name a voter once it has caught up; it waits for that. Only the leader can do
+// it. It may be repeated.
+func (n *Node) Promote(ctx context.Context, name string) error {
+	s := stage{members: n.members, with: map[raft.ServerID]time.Time{}}
+	for {
+		server, err := n.members.find(name)
+		if err != nil || server.Suffrage == raft.Voter {
+			return err
+		}
+		if !n.leadership.leads() {
+			return n.leadership.notLeader()
+		}
+		if s.look(ctx)[server.ID] {
+			return n.members.promote(ctx, server.ID)
+		}
+		if !sleep(ctx, nil, stagingTick) {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// promote makes the member of that ID a voter.
+func (m *membership) promote(ctx context.Context, id raft.ServerID) error {
+	ctx, cancel := m.life.bounded(ctx)
+	defer cancel()
+	m.changing.Lock()
+	defer m.changing.Unlock()
+	for _, s := range m.servers() {
+		if s.ID == id && s.Suffrage != raft.Voter {
+			return m.change(ctx, func() raft.Future { return m.raft.AddVoter(id, s.Address, 0, m.life.request) })
+		}
+	}
+	return nil
+}
+
+// stage watches the servers that do not vote yet. It is used by one goroutine.
+type stage struct {
+	members *membership
+	goal    uint64                      // the leader's commit index at the last look
+	with    map[raft.ServerID]time.Time // since when each has had everything that was committed one look before
+}
+
+// look asks the non-voters how far they are, and returns which have been with the others for stagingStable.
+func (s *stage) look(ctx context.Context) map[raft.ServerID]bool {
+	commit, term := s.members.raft.CommitIndex(), s.members.raft.CurrentTerm()
+	goal := s.goal
+	s.goal = commit
+	ready := map[raft.ServerID]bool{}
+	for _, server := range s.members.servers() {
+		if server.Suffrage == raft.Voter {
+			continue
+		}
+		a, err := s.members.health(ctx, server)
+		if err != nil || a.Term != term || goal == 0 || a.Health.Applied < goal {
+			delete(s.with, server.ID)
+			continue
+		}
+		now := time.Now()
+		since, ok := s.with[server.ID]
+		if !ok {
+			since, s.with[server.ID] = now, now
+		}
+		ready[server.ID] = now.Sub(since) >= stagingStable
+	}
+	return ready
+}
+
+// tender is Tend for one term of leadership. It is used by one goroutine.
+type tender struct {
+	policy  Policy
+	members *membership
+	stage   stage
+	log     logger
+	contact time.Duration // after so long without an answer a server is not live
+
+	since time.Time // when this server began to lead
+	heard map[raft.ServerID]time.Time
+}
+
+// logger is what tender says.
+type logger interface {
+	Info(msg string, args ...any)
+	Warn(msg string, args ...any)
+}
+
+func (t *tender) run(ctx context.Context) {
+	for {
+		changed := t.members.changed.wait()
+		servers := t.members.servers()
+		d := decide(t.policy, string(t.members.leadership.self.id), t.see(ctx, servers), time.Now())
+		err := t.act(ctx, d)
+		if err != nil && ctx.Err() == nil {
+			t.log.Warn("the members could not be changed; it is tried again", "promote", d.promote, "remove", d.remove, "error", err)
+		}
+		wait := tendTick
+		if err == nil && len(servers) > len(t.members.voters()) {
+			wait = stagingTick
+		}
+		if !sleep(ctx, changed, wait) {
+			return
+		}
+	}
+}
+
+func (t *tender) see(ctx context.Context, servers []raft.Server) []sight {
+	caughtUp := t.stage.look(ctx)
+	now := time.Now()
+	var seen []sight
+	for _, s := range servers {
+		answered := t.members.trans.heard(s.ID)
+		last := t.heard[s.ID]
+		if answered.After(last) {
+			last = answered
+		}
+		if t.policy.Alive != nil && t.policy.Alive(nameOf(s.ID)) {
+			last = now
+		}
+		if last.Before(t.since) {
+			last = t.since
+		}
+		t.heard[s.ID] = last
+		seen = append(seen, sight{
+			id: string(s.ID), voter: s.Suffrage == raft.Voter, live: now.Sub(answered) < t.contact, silent: last,
+			caughtUp: caughtUp[s.ID],
+		})
+	}
+	return seen
+}
+
+func (t *tender) act(ctx context.Context, d decision) error {
+	switch {
+	case d.promote != "":
+		if err := t.members.promote(ctx, raft.ServerID(d.promote)); err != nil {
+			return err
+		}
+		t.log.Info("a server has caught up, and votes", "server", d.promote)
+	case d.remove != "":
+		if err := t.members.removeDead(ctx, raft.ServerID(d.remove)); err != nil {
+			return err
+		}
+		t.log.Info("a server was removed: nobody has heard of it", "server", d.remove, "for", t.policy.DeadAfter)
+		delete(t.heard, raft.ServerID(d.remove))
+	}
+	return nil
+}
+
+// removeDead takes out the server of that ID.
+func (m *membership) removeDead(ctx context.Context, id raft.ServerID) error {
+	ctx, cancel := m.life.bounded(ctx)
+	defer cancel()
+	m.changing.Lock()
+	defer m.changing.Unlock()
+	return m.take(ctx, id)
+}

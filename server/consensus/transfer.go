@@ -1,0 +1,74 @@
+package consensus
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// Transfer hands leadership to the server of that name, or to the one that is furthest if name is empty. Only the
+// leader can do it. It returns when the new leader is known, or an election time later. It fails with ErrNotMember, or
+// with ErrNoHeir if the server, or any if none was named, does not vote, does not answer or did not win.
+func (n *Node) Transfer(ctx context.Context, name string) error {
+	ctx, cancel := n.life.bounded(ctx)
+	defer cancel()
+	return n.handover.give(ctx, name)
+}
+
+func (h *handover) give(ctx context.Context, name string) error {
+	if !h.leadership.leads() {
+		return h.leadership.notLeader()
+	}
+	var err error
+	if name == "" {
+		err = h.anybody(ctx)
+	} else {
+		err = h.named(ctx, name)
+	}
+	switch {
+	case !h.leadership.leads():
+		h.known(ctx)
+		return nil
+	case err != nil:
+		return err
+	}
+	return fmt.Errorf("%w: no other server votes and answers", ErrNoHeir)
+}
+
+func (h *handover) named(ctx context.Context, name string) error {
+	s, err := h.members.find(name)
+	switch {
+	case err != nil:
+		return err
+	case s.ID == h.leadership.self.id:
+		return fmt.Errorf("%w: %s leads already", ErrNoHeir, name)
+	case s.Suffrage != raft.Voter:
+		return fmt.Errorf("%w: %s does not vote yet", ErrNoHeir, name)
+	case !h.hears(s):
+		return fmt.Errorf("%w: %s does not answer", ErrNoHeir, name)
+	}
+	if err := h.to(ctx, s); err != nil {
+		return fmt.Errorf("%w: %w", ErrNoHeir, err)
+	}
+	return nil
+}
+
+// hears tells whether the server has answered this one, the leader, just now. Asking one that is dead would take the
+// time that there is for the others.
+func (h *handover) hears(s raft.Server) bool {
+	return time.Since(h.trans.heard(s.ID)) < liveBeats*h.leadership.cfg.Timing.Heartbeat
+}
+
+// known waits until this server knows who leads instead, for an election time at most.
+func (h *handover) known(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, h.leadership.cfg.Timing.Election)
+	defer cancel()
+	for {
+		changed := h.leadership.changed.wait()
+		if _, address, _ := h.leadership.leader(); address != "" || !sleep(ctx, changed, retryPause) {
+			return
+		}
+	}
+}
