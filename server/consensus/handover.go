@@ -66,7 +66,7 @@ func (h *handover) candidates(ctx context.Context) (candidates []raft.Server, er
 		if v.ID == h.leadership.self.id {
 			continue
 		}
-		if !h.hears(v) {
+		if !h.members.hears(v.ID) { // to ask one that is dead would take the others' time
 			errs = errors.Join(errs, fmt.Errorf("%w: %s does not answer", ErrNoHeir, v.ID))
 			continue
 		}

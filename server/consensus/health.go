@@ -76,6 +76,14 @@ func (m *membership) health(ctx context.Context, s raft.Server) (answer, error) 
 	return a, err
 }
 
+// liveBeats is how many heartbeat timeouts a live server may be silent.
+const liveBeats = 2
+
+// hears tells whether the server of that ID has answered this one, the leader, just now.
+func (m *membership) hears(id raft.ServerID) bool {
+	return time.Since(m.trans.heard(id)) < liveBeats*m.leadership.cfg.Timing.Heartbeat
+}
+
 // answering counts the servers that answer under their own ID.
 func (m *membership) answering(ctx context.Context, servers []raft.Server) int {
 	ctx, cancel := context.WithTimeout(ctx, healthTimeout)

@@ -2,6 +2,7 @@ package consensus
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -14,8 +15,6 @@ const (
 	stagingStable = 200 * time.Millisecond
 	// tendTick is how often the leader looks after the others otherwise. It reads memory only.
 	tendTick = time.Second
-	// liveBeats is how many heartbeat timeouts a live server may be silent.
-	liveBeats = 2
 )
 
 // Tend looks after the members until ctx ends: it promotes those that have caught up, and removes dead ones as p says,
@@ -23,7 +22,6 @@ const (
 func (n *Node) Tend(ctx context.Context, p Policy) {
 	t := &tender{
 		policy: p, members: n.members, log: n.cfg.Log.With("service", "members"),
-		contact: liveBeats * n.cfg.Timing.Heartbeat, since: time.Now(), heard: map[raft.ServerID]time.Time{},
 		stage: stage{members: n.members, with: map[raft.ServerID]time.Time{}},
 	}
 	t.run(ctx)
@@ -81,7 +79,7 @@ func (s *stage) look(ctx context.Context) map[raft.ServerID]bool {
 		if server.Suffrage == raft.Voter {
 			continue
 		}
-		a, err := s.members.health(ctx, server)
+		a, err := s.ask(ctx, server)
 		if err != nil || a.Term != term || goal == 0 || a.Health.Applied < goal {
 			delete(s.with, server.ID)
 			continue
@@ -96,22 +94,25 @@ func (s *stage) look(ctx context.Context) map[raft.ServerID]bool {
 	return ready
 }
 
+// ask asks a non-voter for its health, unless it does not even answer heartbeats.
+func (s *stage) ask(ctx context.Context, server raft.Server) (answer, error) {
+	if !s.members.hears(server.ID) {
+		return answer{}, ErrUnreachable
+	}
+	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
+	defer cancel()
+	return s.members.health(ctx, server)
+}
+
 // tender is Tend for one term of leadership. It is used by one goroutine.
 type tender struct {
 	policy  Policy
 	members *membership
 	stage   stage
-	log     logger
-	contact time.Duration // after so long without an answer a server is not live
+	log     *slog.Logger
 
-	since time.Time // when this server began to lead
+	// heard is when each member was heard of last: not before this leader saw it first.
 	heard map[raft.ServerID]time.Time
-}
-
-// logger is what tender says.
-type logger interface {
-	Info(msg string, args ...any)
-	Warn(msg string, args ...any)
 }
 
 func (t *tender) run(ctx context.Context) {
@@ -137,24 +138,23 @@ func (t *tender) see(ctx context.Context, servers []raft.Server) []sight {
 	caughtUp := t.stage.look(ctx)
 	now := time.Now()
 	var seen []sight
+	heard := map[raft.ServerID]time.Time{}
 	for _, s := range servers {
 		answered := t.members.trans.heard(s.ID)
-		last := t.heard[s.ID]
-		if answered.After(last) {
+		last, known := t.heard[s.ID]
+		switch {
+		case !known, t.policy.Alive != nil && t.policy.Alive(nameOf(s.ID)):
+			last = now
+		case answered.After(last):
 			last = answered
 		}
-		if t.policy.Alive != nil && t.policy.Alive(nameOf(s.ID)) {
-			last = now
-		}
-		if last.Before(t.since) {
-			last = t.since
-		}
-		t.heard[s.ID] = last
+		heard[s.ID] = last
 		seen = append(seen, sight{
-			id: string(s.ID), voter: s.Suffrage == raft.Voter, live: now.Sub(answered) < t.contact, silent: last,
+			id: string(s.ID), voter: s.Suffrage == raft.Voter, live: t.members.hears(s.ID), silent: last,
 			caughtUp: caughtUp[s.ID],
 		})
 	}
+	t.heard = heard
 	return seen
 }
 
@@ -170,7 +170,6 @@ func (t *tender) act(ctx context.Context, d decision) error {
 			return err
 		}
 		t.log.Info("a server was removed: nobody has heard of it", "server", d.remove, "for", t.policy.DeadAfter)
-		delete(t.heard, raft.ServerID(d.remove))
 	}
 	return nil
 }

@@ -3,7 +3,6 @@ package consensus
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -46,19 +45,13 @@ func (h *handover) named(ctx context.Context, name string) error {
 		return fmt.Errorf("%w: %s leads already", ErrNoHeir, name)
 	case s.Suffrage != raft.Voter:
 		return fmt.Errorf("%w: %s does not vote yet", ErrNoHeir, name)
-	case !h.hears(s):
+	case !h.members.hears(s.ID):
 		return fmt.Errorf("%w: %s does not answer", ErrNoHeir, name)
 	}
 	if err := h.to(ctx, s); err != nil {
 		return fmt.Errorf("%w: %w", ErrNoHeir, err)
 	}
 	return nil
-}
-
-// hears tells whether the server has answered this one, the leader, just now. Asking one that is dead would take the
-// time that there is for the others.
-func (h *handover) hears(s raft.Server) bool {
-	return time.Since(h.trans.heard(s.ID)) < liveBeats*h.leadership.cfg.Timing.Heartbeat
 }
 
 // known waits until this server knows who leads instead, for an election time at most.
