@@ -106,6 +106,9 @@ func (s *server) open() error {
 		Transport: s.listener.Streams(), Bootstrap: s.creds.found != nil, Log: s.Log,
 		Timing: consensus.Timing{Heartbeat: s.HeartbeatTimeout, Election: s.ElectionTimeout},
 	}, s.store)
+	if errors.Is(err, consensus.ErrForeign) {
+		err = fmt.Errorf("%w: choose another folder with --data-dir, or empty this one to join with a token", err)
+	}
 	if err != nil {
 		return errors.Join(err, s.listener.Close())
 	}
@@ -152,6 +155,9 @@ func (s *server) serve(ctx context.Context) error {
 	case <-ctx.Done():
 		s.handOver()
 	case err = <-failed:
+		if errors.Is(err, enroll.ErrRefused) { // whoever joins anew under this name need not wait until it is missed
+			err = errors.Join(err, s.pool.Leave())
+		}
 	}
 	cancel()
 	web.shut()

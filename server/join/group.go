@@ -21,6 +21,8 @@ const (
 	// groupTimeout bounds a request about the members, groupRetry is the pause before the leader is looked for again.
 	groupTimeout = 10 * time.Second
 	groupRetry   = 100 * time.Millisecond
+	// electionWait is how long a list waits for a leader to be known.
+	electionWait = 2 * time.Second
 )
 
 // Observer tells how the members are.
@@ -97,9 +99,9 @@ type MemberStatus struct {
 }
 
 func (g *Group) list(w http.ResponseWriter, r *http.Request) {
-	observed := g.observe.Observe(r.Context())
 	var l MemberList
-	l.Leader, _, _ = g.observe.Leader()
+	l.Leader = g.awaitLeader(r.Context())
+	observed := g.observe.Observe(r.Context())
 	var last uint64
 	for _, o := range observed {
 		if o.Health != nil {
@@ -121,6 +123,22 @@ func (g *Group) list(w http.ResponseWriter, r *http.Request) {
 		l.Members = append(l.Members, m)
 	}
 	answer(w, http.StatusOK, l)
+}
+
+// awaitLeader names the leader. During an election it waits for its end, if that comes soon.
+func (g *Group) awaitLeader(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, electionWait)
+	defer cancel()
+	for {
+		if name, _, _ := g.observe.Leader(); name != "" {
+			return name
+		}
+		select {
+		case <-time.After(groupRetry):
+		case <-ctx.Done():
+			return ""
+		}
+	}
 }
 
 // TransferRequest is the body of a transfer; an empty To lets the leader choose. Transferred is its answer.

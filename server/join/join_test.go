@@ -32,6 +32,7 @@ type world struct {
 	authority   *pki.Authority
 	fingerprint string
 	agent       pki.Token
+	desk        *join.Desk
 	server      *httptest.Server
 
 	mu    sync.Mutex
@@ -56,7 +57,7 @@ func (w *world) isAlive(role, name string) bool {
 
 var log = slog.New(slog.DiscardHandler)
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	a, err := pki.NewAuthority(time.Now())
 	if err != nil {
@@ -68,18 +69,18 @@ func newWorld(t *testing.T) *world {
 	}
 	w.put(t, join.Cluster{Authority: a, GossipKey: bytes.Repeat([]byte{7}, 32)}.Secret())
 	w.agent = w.token(t, pki.RoleAgent, time.Now().Add(time.Hour))
-	desk := join.NewDesk(w, w.isAlive, func() []string { return []string{"https://192.0.2.1:6443"} },
+	w.desk = join.NewDesk(w, w.isAlive, func() []string { return []string{"https://192.0.2.1:6443"} },
 		netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("10.43.0.1"), enroll.Cluster{
 			ClusterCIDR: netip.MustParsePrefix("10.42.0.0/16"), ServiceCIDR: netip.MustParsePrefix("10.43.0.0/16"), Domain: "cluster.local",
 		}, log)
 	mux := http.NewServeMux()
-	mux.HandleFunc(enroll.PathCA, desk.CA)
-	mux.HandleFunc(enroll.PathJoin, desk.Join)
+	mux.HandleFunc(enroll.PathCA, w.desk.CA)
+	mux.HandleFunc(enroll.PathJoin, w.desk.Join)
 	w.server = w.serve(t, mux, join.ServerSubject("s1", netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("10.43.0.1")))
 	return w
 }
 
-func (w *world) serve(t *testing.T, h http.Handler, as pki.Subject) *httptest.Server {
+func (w *world) serve(t testing.TB, h http.Handler, as pki.Subject) *httptest.Server {
 	t.Helper()
 	pair, err := w.authority.Issue(as, time.Now())
 	if err != nil {
@@ -95,7 +96,7 @@ func (w *world) serve(t *testing.T, h http.Handler, as pki.Subject) *httptest.Se
 	return s
 }
 
-func (w *world) put(t *testing.T, obj fsm.Value) {
+func (w *world) put(t testing.TB, obj fsm.Value) {
 	t.Helper()
 	raw, err := kinds.Builtin().ByStore("secrets").Encode(obj)
 	if err != nil {
@@ -111,7 +112,7 @@ func (w *world) put(t *testing.T, obj fsm.Value) {
 	}
 }
 
-func (w *world) token(t *testing.T, role string, expires time.Time) pki.Token {
+func (w *world) token(t testing.TB, role string, expires time.Time) pki.Token {
 	t.Helper()
 	token, err := pki.NewToken(role, w.fingerprint)
 	if err != nil {
