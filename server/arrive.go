@@ -77,10 +77,8 @@ func (s *server) arrive(ctx context.Context) error {
 
 // awaitVote fails until this server is a voter, or until votingWait after the first call, which by keeps.
 func (s *server) awaitVote(by *time.Time) error {
-	for _, m := range s.node.Members() {
-		if m.ID == s.node.Status().ID && m.Voter {
-			return nil
-		}
+	if s.node.Status().Voter {
+		return nil
 	}
 	if by.IsZero() {
 		*by = time.Now().Add(votingWait)
@@ -189,11 +187,12 @@ func (s *server) status() any {
 	return struct {
 		Name         string `json:"name"`
 		Role         string `json:"role"`
+		Voter        bool   `json:"voter"`
 		Leader       string `json:"leader"`
 		Term         uint64 `json:"term"`
 		CommitIndex  uint64 `json:"commitIndex"`
 		AppliedIndex uint64 `json:"appliedIndex"`
 		Revision     uint64 `json:"revision"`
 		Digest       string `json:"digest"`
-	}{st.Name, st.Role, st.Leader, st.Term, st.CommitIndex, st.AppliedIndex, st.Revision, st.Digest}
+	}{st.Name, st.Role, st.Voter, st.Leader, st.Term, st.CommitIndex, st.AppliedIndex, st.Revision, st.Digest}
 }

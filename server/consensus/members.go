@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/hashicorp/raft"
@@ -85,6 +86,11 @@ func (m *membership) voters() []raft.Server {
 		}
 	}
 	return voters
+}
+
+// votes tells whether the server of that ID is a voter.
+func (m *membership) votes(id raft.ServerID) bool {
+	return slices.ContainsFunc(m.voters(), func(s raft.Server) bool { return s.ID == id })
 }
 
 // find returns the member of that name.

@@ -39,6 +39,7 @@ type Status struct {
 	Name   string
 	ID     string // the name with the incarnation
 	Role   string // "leader", "follower" or "candidate"
+	Voter  bool
 	Leader string // the leader's name; empty if none is known
 	Term   uint64
 	// CommitIndex is the last entry that this server knows to be committed, AppliedIndex the last command that
@@ -57,6 +58,7 @@ func (n *Node) Status() Status {
 		Name:         n.cfg.Name,
 		ID:           string(n.self.id),
 		Role:         role(n.raft.State()),
+		Voter:        n.members.votes(n.self.id),
 		Leader:       leader,
 		Term:         n.raft.CurrentTerm(),
 		CommitIndex:  n.raft.CommitIndex(),
