@@ -6,15 +6,23 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// handoverTimeout bounds how long a server that stops tries to hand leadership over before it stops serving.
-const handoverTimeout = 2 * time.Second
+const (
+	// handoverTimeout bounds how long a server that stops tries to hand leadership over before it stops serving.
+	handoverTimeout = 2 * time.Second
+	// farewell is how long a server that stops goes on serving the connections that it has, so that each client learns
+	// with an answer that it must go elsewhere. A connection that was closed under a request would leave the client in
+	// doubt about its write.
+	farewell = 500 * time.Millisecond
+)
 
 // drain counts the writes under way, so that a server can stop without cutting one off.
 type drain struct {
-	next http.Handler
+	next    http.Handler
+	leaving atomic.Bool // tell clients to go elsewhere
 
 	mu   sync.Mutex
 	busy int           // guarded by mu
@@ -23,6 +31,9 @@ type drain struct {
 
 // ServeHTTP counts what changes something. Watches and streams end when they are told to, and reads are repeated.
 func (d *drain) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if d.leaving.Load() {
+		w.Header().Set("Connection", "close") // over HTTP/2 it becomes GOAWAY
+	}
 	if r.Method == http.MethodGet || r.Method == http.MethodHead || r.Header.Get("Upgrade") != "" {
 		d.next.ServeHTTP(w, r)
 		return
@@ -79,8 +90,15 @@ func (s *server) newWeb(handler http.Handler) *web {
 	return w
 }
 
-// shut stops serving. New requests are refused first, which clients take to another server; then the writes that are
-// under way get their answers, and what is left are watches and streams, which are cut.
+// leave tells clients to go elsewhere, for as long as it takes those that are at work to hear of it. The port is closed
+// by then.
+func (w *web) leave() {
+	w.writes.leaving.Store(true)
+	time.Sleep(farewell)
+}
+
+// shut stops serving. No connection is accepted any more; the writes that are under way get their answers, and what is
+// left are watches and streams, which are cut.
 func (w *web) shut() {
 	ctx, done := context.WithTimeout(context.Background(), shutdownTimeout)
 	defer done()
@@ -93,13 +111,18 @@ func (w *web) shut() {
 	}
 }
 
-// handOver gives leadership away while this server still serves: what reaches it meanwhile goes on to the next leader.
-func (s *server) handOver() {
+// takeLeave gives leadership away while this server still serves: what reaches it meanwhile goes on to the next leader.
+// Then it sends its clients elsewhere.
+func (s *server) takeLeave(w *web) {
 	ctx, cancel := context.WithTimeout(context.Background(), handoverTimeout)
 	defer cancel()
 	if err := s.node.Abdicate(ctx); err != nil {
 		s.Log.Warn("leadership was not handed over", "error", err)
 	}
+	if err := s.listener.Refuse(); err != nil {
+		s.Log.Warn("the port could not be closed", "error", err)
+	}
+	w.leave()
 }
 
 // serving is the outcome of a server's parts: the first error, but not that it was told to stop.

@@ -153,7 +153,7 @@ func (s *server) serve(ctx context.Context) error {
 	wg.Go(func() { failed <- web.Serve(s.listener.API()) })
 	select {
 	case <-ctx.Done():
-		s.handOver()
+		s.takeLeave(web)
 	case err = <-failed:
 		if errors.Is(err, enroll.ErrRefused) { // whoever joins anew under this name need not wait until it is missed
 			err = errors.Join(err, s.pool.Leave())
