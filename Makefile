@@ -23,6 +23,7 @@ SERVERS     ?= 3
 AGENTS      ?= 2
 E2E_TIMEOUT ?= 40m
 FUZZTIME    ?= 20s
+BENCH       ?=
 
 SHIM       := agent/shim/binary/holt-shim
 SHIM_TAGS  := seccomp,netgo,osusergo
@@ -35,7 +36,7 @@ BUILD_PACKAGES := gcc libc6-dev libseccomp-dev pkg-config
 # What the tests look at the machine with. Holt itself executes none of it.
 TEST_PACKAGES  := iproute2 nftables procps
 
-.PHONY: help build shim images kubectl run down test lint unit e2e bench fuzz clean vagrant-validate \
+.PHONY: help build shim images kubectl peers run down test lint unit e2e bench bench-peers fuzz clean vagrant-validate \
 	build-packages test-packages
 
 help:
@@ -49,6 +50,7 @@ help:
 	@echo 'unit              the tests of all packages, under the race detector'
 	@echo 'e2e               clusters of several hosts on this machine'
 	@echo 'bench             a table of the figures that matter'
+	@echo 'bench-peers       the same work for Holt and for kube-apiserver $(KUBERNETES) with etcd; BENCH=-quick is a short one'
 	@echo 'fuzz              each fuzz test for FUZZTIME ($(FUZZTIME))'
 	@echo 'vagrant-validate  check the Vagrantfile, where Vagrant is installed'
 	@echo 'clean             remove what was built'
@@ -87,13 +89,17 @@ shim: build-packages
 images:
 	go run ./examples/images -o bin/images
 
-# A build of the libraries does not know its version; kubectl's own release builds set it in the same way.
-KUBECTL_VERSION = $(foreach pair,gitVersion=$(KUBERNETES) gitMajor=$(word 1,$(NUMBERS)) gitMinor=$(word 2,$(NUMBERS)), \
+# A build of the libraries does not know its version; Kubernetes' own release builds set it in the same way.
+KUBERNETES_VERSION = $(foreach pair,gitVersion=$(KUBERNETES) gitMajor=$(word 1,$(NUMBERS)) gitMinor=$(word 2,$(NUMBERS)), \
 	-X k8s.io/component-base/version.$(pair))
 NUMBERS = $(subst ., ,$(KUBERNETES:v%=%))
 
 kubectl:
-	cd e2e/kubectl && go build -ldflags '-s -w$(KUBECTL_VERSION)' -o ../../bin/kubectl .
+	cd e2e/kubectl && go build -ldflags '-s -w$(KUBERNETES_VERSION)' -o ../../bin/kubectl .
+
+# What Holt is measured against. The first build takes minutes and no other target needs it.
+peers:
+	cd e2e/peers && go build -ldflags '-s -w$(KUBERNETES_VERSION)' -o ../../bin/peers/ ./apiserver ./etcd
 
 run: build images kubectl
 	@if ! bin/holt hosts >/dev/null 2>&1; then \
@@ -149,6 +155,9 @@ e2e: build images kubectl test-packages
 
 bench: build images kubectl
 	go run ./e2e/bench
+
+bench-peers: build peers
+	go run ./e2e/bench/peers $(BENCH)
 
 # go fuzzes one test at a time.
 fuzz: shim

@@ -17,7 +17,7 @@ import (
 )
 
 func newServerRecover() *cobra.Command {
-	var dataDir string
+	var dataDir, keyring string
 	var yes bool
 	cmd := &cobra.Command{
 		Use:   "recover",
@@ -34,13 +34,14 @@ The other servers are refused afterwards, also with their old data: empty their 
 join anew. Do not start them before: two of them could still be a majority of the old cluster.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c := server.Config{DataDir: dataDir, Log: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))}
+			c := server.Config{DataDir: dataDir, Keyring: keyring, Log: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))}
 			return server.Recover(cmd.Context(), c, func(s server.Survivor) error { return confirmRecovery(cmd, s, yes) },
 				func(s server.Survivor) error { return printRecovered(cmd.OutOrStdout(), s, dataDir) })
 		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&dataDir, "data-dir", server.DefaultDataDir, "folder of everything that the server keeps")
+	f.StringVar(&keyring, "keyring", "", "file of the keys with which data-dir is encrypted (default: keyring.json in data-dir)")
 	f.BoolVar(&yes, "yes", false, "do it without asking")
 	return cmd
 }

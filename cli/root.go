@@ -30,6 +30,6 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newUp(), newDown(), newHosts(), newHost(), newServer(), newAgent(), newToken(), newMember(), newVersion())
+	root.AddCommand(newUp(), newDown(), newHosts(), newHost(), newServer(), newAgent(), newToken(), newMember(), newKeys(), newVersion())
 	return root
 }

@@ -43,6 +43,7 @@ admin.kubeconfig, server-token and agent-token; with them other servers and agen
 	n.add(cmd, "bind", "address at which clients and other nodes reach this server")
 	f := cmd.Flags()
 	f.StringVar(&c.DataDir, "data-dir", server.DefaultDataDir, "folder of everything that the server keeps")
+	f.StringVar(&c.Keyring, "keyring", "", "file of the keys with which data-dir is encrypted (default: keyring.json in data-dir)")
 	f.Uint16Var(&c.Port, "port", server.DefaultPort, "port of the API and of the traffic between servers")
 	f.StringVar(&clusterCIDR, "cluster-cidr", server.DefaultClusterCIDR, "range of pod addresses; counts when the cluster begins")
 	f.StringVar(&serviceCIDR, "service-cidr", server.DefaultServiceCIDR, "range of Service addresses; counts when the cluster begins")

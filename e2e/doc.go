@@ -15,6 +15,7 @@
 //	toolbox NAME ARGS         run the toolbox image to its end in a pod of that name; its log is the standard output
 //	ask URL N                 ask whoami until N different pods have answered; prints each pod and how often it did
 //	host VERB NAME            kill, killprocess, start, stop, pause, resume, cut or heal a host; leader names the leader
+//	on-disk TEXT              look for a text in all files that the servers keep; ! on-disk wants it nowhere
 //	same-state                wait until all servers have the same digest of the same revision
 //
 // Environment of a script: NAMESPACE, SANDBOX (its name), EXAMPLES (the folder), NODE1 and NODE2 (the agents'

@@ -3,7 +3,9 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
@@ -52,6 +54,7 @@ func runScripts(t *testing.T, c *harness.Cluster, p testscript.Params) {
 		"toolbox":    toolbox,
 		"ask":        ask,
 		"host":       s.host,
+		"on-disk":    s.onDisk,
 		"same-state": s.sameState,
 	}
 	p.RequireUniqueNames = true
@@ -238,6 +241,32 @@ func (s scripted) host(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(verbs[args[0]](ctx, name))
 	ts.Setenv("HOST", name)
 	ts.Logf("%s %s (%s)", args[0], name, time.Since(begun).Round(time.Millisecond))
+}
+
+// on-disk TEXT
+func (s scripted) onDisk(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: on-disk TEXT")
+	}
+	var found []string
+	for _, server := range s.cluster.Servers() {
+		ts.Check(filepath.WalkDir(s.cluster.DataDir(server.Name), func(path string, d fs.DirEntry, err error) error {
+			if errors.Is(err, fs.ErrNotExist) || err == nil && !d.Type().IsRegular() {
+				return nil // a file may go while the server runs
+			}
+			data, err := os.ReadFile(path)
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			if bytes.Contains(data, []byte(args[0])) {
+				found = append(found, path)
+			}
+			return err
+		}))
+	}
+	if neg != (len(found) == 0) {
+		ts.Fatalf("%q is in %d files: %v", args[0], len(found), found)
+	}
 }
 
 // same-state

@@ -9,7 +9,8 @@ func (s *Store) Apply(index uint64, data []byte) ([]Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := s.state.Load().txn(s.schema)
+	t := s.state.Load().txn(s.schema, s.cache, index)
+	t.known = s.known
 	results := make([]Result, len(c.Ops))
 	var events []Event
 	for i, op := range c.Ops {
@@ -19,12 +20,27 @@ func (s *Store) Apply(index uint64, data []byte) ([]Result, error) {
 			events = append(events, *ev)
 		}
 	}
-	s.publish(t.commit(index), events)
+	next, forgotten := t.commit()
+	s.publish(next, events, t.recorded, forgotten)
+	for i, r := range results {
+		if r.Earlier != nil {
+			results[i].Object = s.recall(*r.Earlier)
+		}
+	}
 	return results, nil
 }
 
-// apply carries out one op. The event is nil if nothing changed.
+// apply carries out one op, unless its request is decided already. The event is nil if nothing changed.
 func (t *txn) apply(op Op) (Result, *Event) {
+	if r, decided := t.earlier(op); decided {
+		return r, nil
+	}
+	r, ev := t.change(op)
+	t.record(op, r)
+	return r, ev
+}
+
+func (t *txn) change(op Op) (Result, *Event) {
 	old, exists := t.objects.Get(objectKey(op.Key()))
 	if r, failed := precondition(op, old, exists); failed {
 		return r, nil
@@ -38,11 +54,16 @@ func (t *txn) apply(op Op) (Result, *Event) {
 		if err != nil {
 			return Result{Err: err}, nil
 		}
+		if grown := o.footprint() - old.footprint(); grown > 0 && !t.schema.fits(t.size+grown, o) {
+			return Result{Err: ErrFull}, nil
+		}
 		t.revision++
 		t.put(old, o)
 		return Result{Object: o}, changed(old, o)
-	default:
+	case Delete:
 		return t.delete(op, old)
+	default:
+		return Result{}, nil // Void: that it is recorded is all
 	}
 }
 
@@ -70,6 +91,8 @@ func changed(old, o *Object) *Event {
 // precondition reports whether the op cannot be carried out on what is there.
 func precondition(op Op, old *Object, exists bool) (Result, bool) {
 	switch {
+	case op.Verb == Void && op.Request.ID != (RequestID{}):
+		return Result{}, false
 	case op.Verb < Create || op.Verb > Delete:
 		return Result{Err: ErrUndecodable}, true
 	case op.Verb == Create && exists:

@@ -12,6 +12,11 @@
 //   - The revision counts single changes and is identical on every server. It never goes down.
 //   - Events are published after the state that contains them, in order, exactly once. A watcher that cannot
 //     keep up is cut off with ErrCompacted; it never slows Apply.
+//   - An op that carries a request's ID is applied once at most: the outcomes of the last MaxOutcomes requests are part
+//     of the state, of its digest and of its snapshots, and decide what becomes of an op whose request came before.
+//     Which ones are remembered follows from the log alone.
+//   - Memory is bounded: the objects by the Schema, which is the same on every server; outcomes by their number; events
+//     and cached encodings, which each server keeps for itself, by Options. No bound makes Apply wait.
 //   - Kinds are data: a Resource tells how to decode an object and which indexes it has. Adding a kind changes
 //     nothing here.
 //

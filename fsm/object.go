@@ -1,8 +1,6 @@
 package fsm
 
 import (
-	"sync"
-
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 )
@@ -38,23 +36,28 @@ type Object struct {
 	// Value is Raw decoded, with its resource version set to Revision.
 	Value Value
 
-	encodings sync.Map // format -> *encoding
+	encoded encoded
 }
 
-type encoding struct {
-	once sync.Once
-	data []byte
-	err  error
-}
+// What an object takes in memory beyond its bytes and their decoded form, and how many times its bytes those two
+// take together: measured on pods of 1.5 KB, which take 6.5 KB. The footprint is also what bounds the state, so these
+// numbers are in no case changed without a version of the command's format.
+const (
+	objectOverhead  = 1024
+	footprintFactor = 4
+)
 
-// Encoded returns the object's bytes in the given format. It calls encode at most once for each format and
-// revision, whoever asks; the bytes serve every get, list and watch and must not be changed.
-func (o *Object) Encoded(format string, encode func(Value) ([]byte, error)) ([]byte, error) {
-	slot, ok := o.encodings.Load(format)
-	if !ok {
-		slot, _ = o.encodings.LoadOrStore(format, &encoding{})
+// footprint is about what the object takes in memory without its encodings, in bytes; 0 for none.
+func (o *Object) footprint() int64 {
+	if o == nil {
+		return 0
 	}
-	e := slot.(*encoding)
-	e.once.Do(func() { e.data, e.err = encode(o.Value) })
-	return e.data, e.err
+	return objectOverhead + footprintFactor*int64(len(o.Raw))
+}
+
+// Encoded returns what encode makes of the object; every call must pass the same function. It is called once for each
+// revision, whoever asks, while the store keeps the bytes: it drops those that were not used for longest when it keeps
+// too much. They serve every get, list and watch and must not be changed.
+func (o *Object) Encoded(encode func(Value) ([]byte, error)) ([]byte, error) {
+	return o.encoded.of(o.Value, encode)
 }

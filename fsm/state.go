@@ -17,6 +17,8 @@ type state struct {
 	indexes  *iradix.Tree[*Object] // by indexKey
 	revision uint64
 	index    uint64 // raft index of the last applied entry
+	size     int64  // the footprints of all objects
+	outcomes outcomes
 	sum      checksum
 }
 
@@ -24,25 +26,30 @@ func emptyState() *state {
 	return &state{objects: iradix.New[*Object](), indexes: iradix.New[*Object]()}
 }
 
-// checksum is the xor of the hashes of all objects, so that it can be kept up to date change by change.
+// checksum is the xor of the hashes of all objects and outcomes, so that it can be kept up to date change by change.
 type checksum [16]byte
 
-func (c *checksum) toggle(o *Object) {
+func (c *checksum) toggleObject(o *Object) {
+	c.toggle(binary.BigEndian.AppendUint64(nil, o.Revision), objectKey(o.Key), []byte{0}, o.Raw)
+}
+
+func (c *checksum) toggle(parts ...[]byte) {
 	h := sha256.New()
-	var rev [8]byte
-	binary.BigEndian.PutUint64(rev[:], o.Revision)
-	h.Write(rev[:])
-	h.Write(objectKey(o.Key))
-	h.Write([]byte{0})
-	h.Write(o.Raw)
+	for _, p := range parts {
+		h.Write(p)
+	}
 	for i, b := range h.Sum(nil)[:len(c)] {
 		c[i] ^= b
 	}
 }
 
-// digest names the state: equal on two servers exactly if revision and all objects are equal.
+// digest names the state: equal on two servers exactly if revision, all objects and all outcomes are equal.
 func (s *state) digest() string {
-	return fmt.Sprintf("%d-%s", s.revision, hex.EncodeToString(s.sum[:]))
+	sum := s.sum
+	if s.outcomes.forgotten > 0 {
+		sum.toggle([]byte("forgotten\x00"), binary.BigEndian.AppendUint64(nil, s.outcomes.forgotten))
+	}
+	return fmt.Sprintf("%d-%s", s.revision, hex.EncodeToString(sum[:]))
 }
 
 func objectKey(k Key) []byte { return []byte(k.Resource + "\x00" + k.Namespace + "\x00" + k.Name) }
@@ -61,34 +68,56 @@ func indexPrefix(scope, index, value string) []byte {
 // txn builds the next state out of one.
 type txn struct {
 	schema   *Schema
+	cache    *encodingCache
 	objects  *iradix.Txn[*Object]
 	indexes  *iradix.Txn[*Object]
 	revision uint64
+	index    uint64 // of the entry that is applied
+	size     int64
 	sum      checksum
+
+	outcomes outcomes
+	known    map[RequestID]Outcome // the store's; read only
+	done     map[RequestID]Outcome // by this entry so far; nil if none
+	recorded []Outcome             // the same, in order
 }
 
-func (s *state) txn(schema *Schema) *txn {
-	return &txn{schema, s.objects.Txn(), s.indexes.Txn(), s.revision, s.sum}
+func (s *state) txn(schema *Schema, cache *encodingCache, index uint64) *txn {
+	return &txn{
+		schema: schema, cache: cache, objects: s.objects.Txn(), indexes: s.indexes.Txn(), revision: s.revision, index: index,
+		size: s.size, sum: s.sum, outcomes: s.outcomes,
+	}
 }
 
-func (t *txn) commit(index uint64) *state {
-	return &state{t.objects.Commit(), t.indexes.Commit(), t.revision, index, t.sum}
+// commit returns the next state, and the outcomes that it no longer knows.
+func (t *txn) commit() (next *state, forgotten []Outcome) {
+	outcomes, forgotten := t.outcomes.add(t.recorded)
+	for _, o := range t.recorded {
+		t.sum.toggleOutcome(o)
+	}
+	for _, o := range forgotten {
+		t.sum.toggleOutcome(o)
+	}
+	return &state{t.objects.Commit(), t.indexes.Commit(), t.revision, t.index, t.size, outcomes, t.sum}, forgotten
 }
 
 // put stores o in place of old, which is nil for a new object.
 func (t *txn) put(old, o *Object) {
 	if old != nil {
 		t.unindex(old)
-		t.sum.toggle(old)
+		t.sum.toggleObject(old)
+		t.size -= old.footprint()
 	}
 	t.objects.Insert(objectKey(o.Key), o)
-	t.sum.toggle(o)
+	t.sum.toggleObject(o)
+	t.size += o.footprint()
 	t.eachIndex(o, func(key []byte) { t.indexes.Insert(key, o) })
 }
 
 func (t *txn) remove(old *Object) {
 	t.unindex(old)
-	t.sum.toggle(old)
+	t.sum.toggleObject(old)
+	t.size -= old.footprint()
 	t.objects.Delete(objectKey(old.Key))
 }
 
@@ -123,5 +152,5 @@ func (t *txn) object(k Key, raw []byte, revision uint64) (*Object, error) {
 		return nil, fmt.Errorf("%w: %s: %v", ErrUndecodable, k, err)
 	}
 	v.SetResourceVersion(strconv.FormatUint(revision, 10))
-	return &Object{Key: k, Revision: revision, Raw: raw, Value: v}, nil
+	return &Object{Key: k, Revision: revision, Raw: raw, Value: v, encoded: encoded{cache: t.cache}}, nil
 }

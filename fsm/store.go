@@ -6,27 +6,52 @@ import (
 	"sync/atomic"
 )
 
-// DefaultEventLog is how many events of each resource a store keeps for watchers.
-const DefaultEventLog = 8192
+// DefaultEventLog is how many events of each resource a store keeps for watchers, and DefaultEventBytes how much
+// memory the events of all resources may take together.
+const (
+	DefaultEventLog   = 8192
+	DefaultEventBytes = 64 << 20
+)
 
 // Store is the state machine of one server.
 type Store struct {
-	schema   *Schema
-	eventCap int
-	state    atomic.Pointer[state]
+	schema     *Schema
+	eventCap   int
+	eventBytes int64
+	cache      *encodingCache
+	state      atomic.Pointer[state]
 
 	mu      sync.Mutex
 	logs    map[string]*eventLog // by resource; guarded by mu
+	kept    int64                // what the events in logs take, in bytes; guarded by mu
 	floor   uint64               // events up to this revision were never in logs; guarded by mu
 	changed chan struct{}        // closed and replaced at each publication; guarded by mu
+
+	known map[RequestID]Outcome // the outcomes of state; only of the consensus loop
 }
 
+// Option bounds what a store keeps for speed. It changes nothing in what the store means, so servers may differ.
+type Option func(*Store)
+
+// EventBytes bounds the memory that the events of all resources take together; the default is DefaultEventBytes. The
+// oldest of the resource that has most are dropped.
+func EventBytes(n int64) Option { return func(s *Store) { s.eventBytes = n } }
+
+// EncodingBytes bounds the memory of cached encodings; the default is DefaultEncodingBytes.
+func EncodingBytes(n int64) Option { return func(s *Store) { s.cache.max = n } }
+
 // New makes an empty store. eventCap bounds the events kept for each resource; zero means DefaultEventLog.
-func New(schema *Schema, eventCap int) *Store {
+func New(schema *Schema, eventCap int, options ...Option) *Store {
 	if eventCap <= 0 {
 		eventCap = DefaultEventLog
 	}
-	s := &Store{schema: schema, eventCap: eventCap, logs: map[string]*eventLog{}, changed: make(chan struct{})}
+	s := &Store{
+		schema: schema, eventCap: eventCap, eventBytes: DefaultEventBytes, cache: &encodingCache{max: DefaultEncodingBytes},
+		logs: map[string]*eventLog{}, changed: make(chan struct{}), known: map[RequestID]Outcome{},
+	}
+	for _, o := range options {
+		o(s)
+	}
 	s.state.Store(emptyState())
 	return s
 }
@@ -36,23 +61,62 @@ func (s *Store) View() View { return View{s.state.Load()} }
 
 // publish makes next the present state and tells the watchers. They see the events only after mu is released, so
 // that a read is never older than an event seen.
-func (s *Store) publish(next *state, events []Event) {
+func (s *Store) publish(next *state, events []Event, recorded, forgotten []Outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.state.Store(next)
-	for _, e := range events {
-		s.log(e.Object.Resource).append(e)
+	for _, o := range recorded {
+		s.known[o.ID] = o
 	}
+	for _, o := range forgotten {
+		delete(s.known, o.ID)
+	}
+	for _, e := range events {
+		s.kept += e.keeps()
+		s.discard(s.log(e.Object.Resource).append(e))
+	}
+	s.bound()
 	close(s.changed)
 	s.changed = make(chan struct{})
+}
+
+// bound drops events until they fit. The caller holds mu.
+func (s *Store) bound() {
+	for s.kept > s.eventBytes {
+		var largest *eventLog
+		for _, l := range s.logs {
+			if largest == nil || l.bytes > largest.bytes {
+				largest = l
+			}
+		}
+		s.discard(largest.shrink())
+	}
+}
+
+// discard lets go of what only these events, which no watcher can get any more, have kept. The caller holds mu.
+func (s *Store) discard(events []Event) {
+	for _, e := range events {
+		s.kept -= e.keeps()
+		if e.Prev != nil {
+			s.cache.forget(e.Prev)
+		}
+		if e.Type == Deleted {
+			s.cache.forget(e.Object)
+		}
+	}
 }
 
 // reset makes next the present state and cuts every watch, because the events between are not known.
 func (s *Store) reset(next *state) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.cache.reset()
 	s.state.Store(next)
-	s.floor = next.revision
+	s.known = make(map[RequestID]Outcome, len(next.outcomes.recent))
+	for _, o := range next.outcomes.recent {
+		s.known[o.ID] = o
+	}
+	s.floor, s.kept = next.revision, 0
 	for _, l := range s.logs {
 		l.reset(next.revision)
 	}

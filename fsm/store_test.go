@@ -265,7 +265,7 @@ func TestEncodedOnce(t *testing.T) {
 	o := apply(t, s, create(cm("ns", "a", "1")))[0].Object
 	calls := 0
 	for range 3 {
-		data, err := o.Encoded("json", func(fsm.Value) ([]byte, error) { calls++; return []byte("x"), nil })
+		data, err := o.Encoded(func(fsm.Value) ([]byte, error) { calls++; return []byte("x"), nil })
 		if string(data) != "x" || err != nil {
 			t.Errorf("%q, %v", data, err)
 		}

@@ -37,18 +37,7 @@ func (v View) List(resource, namespace string) iter.Seq[*Object] {
 // ListFrom is List beginning at the first object whose namespace and name are not below from's. The zero Key is
 // below everything. Pages of one list start where the last one ended.
 func (v View) ListFrom(resource, namespace string, from Key) iter.Seq[*Object] {
-	if from.Namespace < namespace {
-		from = Key{Namespace: namespace}
-	}
-	return func(yield func(*Object) bool) {
-		it := v.s.objects.Root().Iterator()
-		it.SeekLowerBound(objectKey(Key{resource, from.Namespace, from.Name}))
-		for _, o, ok := it.Next(); ok; _, o, ok = it.Next() {
-			if o.Resource != resource || (namespace != "" && o.Namespace != namespace) || !yield(o) {
-				return
-			}
-		}
-	}
+	return listFrom(v.s.objects, resource, namespace, from)
 }
 
 // ByIndex yields the resource's objects that have value in the named index. An empty resource asks a shared
@@ -59,6 +48,21 @@ func (v View) ByIndex(resource, index, value string) iter.Seq[*Object] {
 
 // All yields every object.
 func (v View) All() iter.Seq[*Object] { return walk(v.s.objects, nil) }
+
+func listFrom(t *iradix.Tree[*Object], resource, namespace string, from Key) iter.Seq[*Object] {
+	if from.Namespace < namespace {
+		from = Key{Namespace: namespace}
+	}
+	return func(yield func(*Object) bool) {
+		it := t.Root().Iterator()
+		it.SeekLowerBound(objectKey(Key{resource, from.Namespace, from.Name}))
+		for _, o, ok := it.Next(); ok; _, o, ok = it.Next() {
+			if o.Resource != resource || (namespace != "" && o.Namespace != namespace) || !yield(o) {
+				return
+			}
+		}
+	}
+}
 
 func walk(t *iradix.Tree[*Object], prefix []byte) iter.Seq[*Object] {
 	return func(yield func(*Object) bool) {

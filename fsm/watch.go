@@ -28,22 +28,52 @@ type Event struct {
 // ErrCompacted says that events a watcher has not seen are gone: it must list again.
 var ErrCompacted = errors.New("the requested history is no longer available")
 
+// eventOverhead is what an event takes itself.
+const eventOverhead = 64
+
+// keeps is what the event keeps in memory, in bytes: the object before the change. That after the change is in the
+// state or is the one before a later event, unless it was deleted.
+func (e Event) keeps() int64 {
+	n := eventOverhead + e.Prev.footprint()
+	if e.Type == Deleted {
+		n += e.Object.footprint()
+	}
+	return n
+}
+
 // eventLog is the bounded history of one resource, in order of revision.
 type eventLog struct {
 	cap     int
 	events  []Event
+	bytes   int64  // what events keep
 	evicted uint64 // revision of the newest event that is gone
 }
 
-func (l *eventLog) append(e Event) {
+// append returns the events that had to go for e.
+func (l *eventLog) append(e Event) (gone []Event) {
 	if len(l.events) >= 2*l.cap {
-		l.evicted = l.events[l.cap-1].Object.Revision
-		l.events = append(make([]Event, 0, 2*l.cap), l.events[l.cap:]...)
+		gone = l.evict(l.cap)
 	}
 	l.events = append(l.events, e)
+	l.bytes += e.keeps()
+	return gone
 }
 
-func (l *eventLog) reset(revision uint64) { l.events, l.evicted = nil, revision }
+// shrink drops the oldest eighth of the events, and at least one.
+func (l *eventLog) shrink() (gone []Event) { return l.evict(max(1, len(l.events)/8)) }
+
+// evict drops the n oldest events and returns them. The rest moves to a new array, because readers hold the old one.
+func (l *eventLog) evict(n int) []Event {
+	gone := l.events[:n:n]
+	for _, e := range gone {
+		l.bytes -= e.keeps()
+	}
+	l.evicted = gone[n-1].Object.Revision
+	l.events = append(make([]Event, 0, 2*(len(l.events)-n)), l.events[n:]...)
+	return gone
+}
+
+func (l *eventLog) reset(revision uint64) { l.events, l.bytes, l.evicted = nil, 0, revision }
 
 func (l *eventLog) last() uint64 {
 	if n := len(l.events); n > 0 {

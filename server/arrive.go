@@ -11,8 +11,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/holt-project/holt/fsm"
 	"github.com/holt-project/holt/internal/enroll"
 	"github.com/holt-project/holt/server/join"
+	"github.com/holt-project/holt/server/keyring"
 )
 
 const (
@@ -28,9 +30,12 @@ const arriveRetry = 200 * time.Millisecond
 // that only receives the log answers as well as any, and its users need not wait for what makes the cluster safer.
 const votingWait = 10 * time.Second
 
+// entrant is the server on its way into the group, and in it.
+type entrant struct{ *server }
+
 // belong brings the server to where it serves, and keeps it a member until ctx ends. It fails if the cluster refuses
 // the server: to go on would be to ask for ever.
-func (s *server) belong(ctx context.Context) error {
+func (s entrant) belong(ctx context.Context) error {
 	if err := s.arrive(ctx); err != nil || ctx.Err() != nil {
 		return err
 	}
@@ -39,7 +44,7 @@ func (s *server) belong(ctx context.Context) error {
 
 // arrive makes the server a member of the group, with the cluster's state. Then it leaves the administrator's files and
 // reports ready.
-func (s *server) arrive(ctx context.Context) error {
+func (s entrant) arrive(ctx context.Context) error {
 	var votesBy time.Time
 	for _, step := range []struct {
 		what string
@@ -61,9 +66,7 @@ func (s *server) arrive(ctx context.Context) error {
 			if failures%50 == 25 {
 				s.Log.Warn("the server is not ready yet", "while", step.what, "error", err)
 			}
-			select {
-			case <-time.After(arriveRetry):
-			case <-ctx.Done():
+			if !awaitNews(ctx, s.store) {
 				return nil
 			}
 		}
@@ -75,8 +78,16 @@ func (s *server) arrive(ctx context.Context) error {
 	return nil
 }
 
+// awaitNews returns when the state changes, or after a while. It is false when ctx has ended.
+func awaitNews(ctx context.Context, store *fsm.Store) bool {
+	bounded, cancel := context.WithTimeout(ctx, arriveRetry)
+	defer cancel()
+	_ = store.WaitRevision(bounded, store.View().Revision()+1) // an error is that nothing happened
+	return ctx.Err() == nil
+}
+
 // awaitVote fails until this server is a voter, or until votingWait after the first call, which by keeps.
-func (s *server) awaitVote(by *time.Time) error {
+func (s entrant) awaitVote(by *time.Time) error {
 	if s.node.Status().Voter {
 		return nil
 	}
@@ -99,7 +110,7 @@ const (
 
 // stay asks to be a member again whenever no leader has spoken for a while: the server may have been removed while it
 // was cut off. It fails if that was on purpose.
-func (s *server) stay(ctx context.Context) error {
+func (s entrant) stay(ctx context.Context) error {
 	tick := time.NewTicker(stayTick)
 	defer tick.Stop()
 	heard := time.Now()
@@ -123,7 +134,7 @@ func (s *server) stay(ctx context.Context) error {
 
 // enter asks the leader to make this server a member, unless it is one: a leader speaks to members only, and who is
 // alone has nobody to ask.
-func (s *server) enter(ctx context.Context) error {
+func (s entrant) enter(ctx context.Context) error {
 	if _, address, _ := s.node.Leader(); address != "" {
 		return nil
 	}
@@ -152,7 +163,7 @@ func (s *server) enter(ctx context.Context) error {
 }
 
 // ask asks one server. One that does not lead names the leader.
-func (s *server) ask(ctx context.Context, client *http.Client, server string) (leader string, err error) {
+func (s entrant) ask(ctx context.Context, client *http.Client, server string) (leader string, err error) {
 	body, err := json.Marshal(join.Member{Name: s.Name, ID: s.node.Status().ID, Address: s.address()})
 	if err != nil {
 		return "", err
@@ -184,6 +195,10 @@ func (s *server) ask(ctx context.Context, client *http.Client, server string) (l
 // status is what /holt/v1/status tells.
 func (s *server) status() any {
 	st := s.node.Status()
+	var keys *keyring.Use
+	if use, err := s.keeper.Use(); err == nil { // what cannot be read now is not told
+		keys = &use
+	}
 	return struct {
 		Name         string `json:"name"`
 		Role         string `json:"role"`
@@ -194,5 +209,7 @@ func (s *server) status() any {
 		AppliedIndex uint64 `json:"appliedIndex"`
 		Revision     uint64 `json:"revision"`
 		Digest       string `json:"digest"`
-	}{st.Name, st.Role, st.Voter, st.Leader, st.Term, st.CommitIndex, st.AppliedIndex, st.Revision, st.Digest}
+		// Keys are those that the server's disk is encrypted with; nil if it cannot tell.
+		Keys *keyring.Use `json:"keys"`
+	}{st.Name, st.Role, st.Voter, st.Leader, st.Term, st.CommitIndex, st.AppliedIndex, st.Revision, st.Digest, keys}
 }

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/holt-project/holt/internal/enroll"
+	"github.com/holt-project/holt/server/keyring"
 )
 
 // Config describes a server. Its keys are those of the configuration file and the flags of holt server.
@@ -20,6 +21,9 @@ type Config struct {
 	Name string
 	// DataDir holds everything that the server keeps.
 	DataDir string
+	// Keyring is the file of the keys with which DataDir is encrypted; empty stands for keyring.File in DataDir. Elsewhere,
+	// for example on a memory disk that a manager of secrets fills, a stolen DataDir tells nothing.
+	Keyring string
 	// Bind is the address at which clients and other nodes reach the server.
 	Bind netip.Addr
 	Port uint16
@@ -65,6 +69,9 @@ func (c *Config) validate() error {
 	}
 	if c.DataDir == "" {
 		errs = errors.Join(errs, errors.New("--data-dir must name a folder"))
+	}
+	if c.Keyring == "" {
+		c.Keyring = c.path(keyring.File)
 	}
 	if !c.Bind.Is4() || c.Bind.IsUnspecified() {
 		errs = errors.Join(errs, errors.New("--bind must be the IPv4 address at which other nodes reach this server"))

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"sync"
@@ -85,7 +86,7 @@ func (s *server) newWeb(handler http.Handler) *web {
 	w.Server = http.Server{
 		Handler: w.writes, TLSConfig: s.listener.TLS(), BaseContext: func(net.Listener) context.Context { return requests },
 		ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
-		ErrorLog: s.errorLog(),
+		ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
 	}
 	return w
 }

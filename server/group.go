@@ -12,21 +12,24 @@ import (
 	"github.com/holt-project/holt/server/join"
 )
 
+// registrar knows who is a member, and who must not become one.
+type registrar struct{ *server }
+
 // group wires what is asked about the members.
-func (s *server) group() http.Handler {
+func (s registrar) group() http.Handler {
 	admit := join.Members(s.node, s.removed)
-	return join.NewGroup(s.node, s.node, s.rememberRemoved, transport(s.client), s.Log).Handler(admit)
+	return join.NewGroup(s.node.Group(), s.node.Group(), s.rememberRemoved, transport(s.client), s.Log).Handler(admit)
 }
 
 // policy is what the leader may do about the members by itself.
-func (s *server) policy() consensus.Policy {
+func (s registrar) policy() consensus.Policy {
 	return consensus.Policy{DeadAfter: s.DeadServerAfter, MinVoters: s.MinVoters, Alive: func(name string) bool {
 		return s.aliveNode(pki.RoleServer, name)
 	}}
 }
 
 // removed says why the server of that ID must stay out, or nothing.
-func (s *server) removed(ctx context.Context, id string) (string, error) {
+func (s registrar) removed(ctx context.Context, id string) (string, error) {
 	if err := s.node.Linearize(ctx); err != nil {
 		return "", err
 	}
@@ -34,7 +37,7 @@ func (s *server) removed(ctx context.Context, id string) (string, error) {
 }
 
 // rememberRemoved keeps in the store that a member was removed on purpose.
-func (s *server) rememberRemoved(ctx context.Context, m consensus.Member) error {
+func (s registrar) rememberRemoved(ctx context.Context, m consensus.Member) error {
 	op, err := s.createOp(join.RemovedServer(m, time.Now()))
 	if err != nil {
 		return err

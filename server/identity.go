@@ -13,8 +13,10 @@ import (
 	"github.com/holt-project/holt/internal/enroll"
 	"github.com/holt-project/holt/internal/folder"
 	"github.com/holt-project/holt/internal/pki"
+	"github.com/holt-project/holt/internal/seal"
 	"github.com/holt-project/holt/server/auth"
 	"github.com/holt-project/holt/server/join"
+	"github.com/holt-project/holt/server/keyring"
 )
 
 // joinRetry is the pause between attempts to join while no server answers.
@@ -36,11 +38,13 @@ const (
 type credentials struct {
 	pki.Identity
 	gossipKey []byte
+	// ring is the keys that the disk is encrypted with.
+	ring seal.Ring
 	// found is the cluster that this server begins, unless it is known to be in the store.
 	found *founding
 }
 
-// founding is kept on disk until the cluster's secrets are in the store, so that a crash in between loses nothing.
+// founding is kept on disk, sealed, until the cluster's secrets are in the store, so that a crash in between loses nothing.
 type founding struct {
 	CACert, CAKey, GossipKey []byte
 	Tokens                   []pki.Token
@@ -68,8 +72,12 @@ func (c *Config) load(ctx context.Context) (credentials, error) {
 	if err := c.readAgreed(); err != nil {
 		return credentials{}, err
 	}
-	f, err := c.loadFounding()
-	return credentials{id, key, f}, err
+	ring, err := keyring.Load(c.Keyring)
+	if err != nil {
+		return credentials{}, err
+	}
+	f, err := c.loadFounding(ring)
+	return credentials{id, key, ring, f}, err
 }
 
 // enroll joins the cluster, waiting for a server that answers.
@@ -85,7 +93,7 @@ func (c *Config) enroll(ctx context.Context) (credentials, error) {
 		id, grant, err := enroll.Join(ctx, c.Join, token, c.Name, c.Bind.String())
 		if err == nil {
 			c.ClusterCIDR, c.ServiceCIDR = grant.Cluster.ClusterCIDR, grant.Cluster.ServiceCIDR
-			return credentials{Identity: id, gossipKey: grant.GossipKey}, c.keep(id, grant.GossipKey)
+			return c.joined(id, grant)
 		}
 		if errors.Is(err, enroll.ErrRefused) {
 			return credentials{}, err
@@ -97,6 +105,21 @@ func (c *Config) enroll(ctx context.Context) (credentials, error) {
 			return credentials{}, fmt.Errorf("joining: %w", err)
 		}
 	}
+}
+
+// joined keeps what the cluster has granted.
+func (c *Config) joined(id pki.Identity, grant enroll.Grant) (credentials, error) {
+	if grant.KeyRing == nil {
+		return credentials{}, errors.New("the cluster has granted no key ring: its servers are of another version")
+	}
+	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
+		return credentials{}, err
+	}
+	ring, err := keyring.Found(c.Keyring, *grant.KeyRing, time.Now())
+	if err != nil {
+		return credentials{}, err
+	}
+	return credentials{Identity: id, gossipKey: grant.GossipKey, ring: ring}, c.keep(id, grant.GossipKey)
 }
 
 // found makes a new cluster.
@@ -125,18 +148,18 @@ func (c *Config) found(now time.Time) (credentials, error) {
 		return credentials{}, err
 	}
 	id := pki.Identity{Pair: pair, AuthorityPEM: authority.CertPEM}
-	data, err := json.Marshal(f)
-	if err != nil {
-		return credentials{}, err
-	}
 	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 		return credentials{}, err
 	}
 	// The order matters: the identity comes last, and with it the founding is complete.
-	if err := folder.WriteFile(c.path(bootstrapFile), data); err != nil {
+	ring, err := keyring.Found(c.Keyring, seal.Ring{}, now)
+	if err != nil {
 		return credentials{}, err
 	}
-	return credentials{id, f.GossipKey, f}, c.keep(id, f.GossipKey)
+	if err := c.saveFounding(f, ring); err != nil {
+		return credentials{}, err
+	}
+	return credentials{id, f.GossipKey, ring, f}, c.keep(id, f.GossipKey)
 }
 
 func (c *Config) keep(id pki.Identity, gossipKey []byte) error {
@@ -175,8 +198,23 @@ func (c *Config) readAgreed() error {
 	return nil
 }
 
-func (c *Config) loadFounding() (*founding, error) {
-	data, err := os.ReadFile(c.path(bootstrapFile))
+// foundingPlace is what the founding is sealed for.
+var foundingPlace = []byte("holt founding")
+
+func (c *Config) saveFounding(f *founding, ring seal.Ring) error {
+	data, err := json.Marshal(f)
+	if err != nil {
+		return err
+	}
+	sealed, err := ring.Seal(data, foundingPlace)
+	if err != nil {
+		return err
+	}
+	return folder.WriteFile(c.path(bootstrapFile), sealed)
+}
+
+func (c *Config) loadFounding(ring seal.Ring) (*founding, error) {
+	sealed, err := os.ReadFile(c.path(bootstrapFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -184,7 +222,11 @@ func (c *Config) loadFounding() (*founding, error) {
 		return nil, err
 	}
 	var f founding
-	if err := json.Unmarshal(data, &f); err != nil {
+	data, err := ring.Open(sealed, foundingPlace)
+	if err == nil {
+		err = json.Unmarshal(data, &f)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.path(bootstrapFile), err)
 	}
 	return &f, nil

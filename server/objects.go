@@ -24,6 +24,7 @@ import (
 	"github.com/holt-project/holt/internal/pki"
 	"github.com/holt-project/holt/server/auth"
 	"github.com/holt-project/holt/server/join"
+	"github.com/holt-project/holt/server/keyring"
 )
 
 // apiService is the Service by which pods find the API.
@@ -60,7 +61,11 @@ func (s *server) firstOps() ([]fsm.Op, error) {
 	for _, name := range []string{metav1.NamespaceDefault, metav1.NamespaceSystem, metav1.NamespacePublic, corev1.NamespaceNodeLease} {
 		objs = append(objs, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
 	}
-	objs = append(objs, s.apiServiceObject())
+	keys, err := keyring.ListingOf(s.keys.Ring()).Secret()
+	if err != nil {
+		return nil, err
+	}
+	objs = append(objs, s.apiServiceObject(), keys)
 	if f := s.found.Load(); f != nil {
 		authority, err := pki.LoadAuthority(f.CACert, f.CAKey)
 		if err != nil {

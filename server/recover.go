@@ -11,8 +11,10 @@ import (
 	"github.com/holt-project/holt/fsm"
 	"github.com/holt-project/holt/internal/folder"
 	"github.com/holt-project/holt/internal/pki"
+	"github.com/holt-project/holt/internal/seal"
 	"github.com/holt-project/holt/server/auth"
 	"github.com/holt-project/holt/server/consensus"
+	"github.com/holt-project/holt/server/keyring"
 	"github.com/holt-project/holt/server/kinds"
 )
 
@@ -25,7 +27,7 @@ type Survivor struct {
 }
 
 // Recover makes the stopped server in c.DataDir the only one of its cluster, if confirm agrees, and tells done. Of c it
-// needs DataDir and Log. See consensus.Survivor for what is kept and what may be lost.
+// needs DataDir, Keyring and Log. See consensus.Survivor for what is kept and what may be lost.
 func Recover(ctx context.Context, c Config, confirm, done func(Survivor) error) (err error) {
 	id, err := pki.LoadIdentity(c.path(identityDir))
 	if errors.Is(err, fs.ErrNotExist) { // nothing is made in a folder that is none of ours
@@ -51,7 +53,7 @@ func Recover(ctx context.Context, c Config, confirm, done func(Survivor) error) 
 		return ctx.Err()
 	}
 	if err := s.Recover(fsm.New(kinds.Builtin().Schema(), 0)); err != nil {
-		return fmt.Errorf("%w: nothing was lost by the attempt, and it can be repeated", err)
+		return fmt.Errorf("%w; the attempt has lost nothing, and can be repeated", err)
 	}
 	return done(me)
 }
@@ -74,7 +76,18 @@ func (c *Config) survivor(id pki.Identity) (*consensus.Survivor, Survivor, error
 	if _, err := os.Stat(c.path(raftDir)); errors.Is(err, fs.ErrNotExist) {
 		return nil, me, fmt.Errorf("%s holds no state: the server has never been a member of its cluster", c.DataDir)
 	}
-	s, err := consensus.OpenSurvivor(consensus.Config{Name: name, Cluster: fingerprint, DataDir: c.path(raftDir), Log: c.Log})
+	if c.Keyring == "" {
+		c.Keyring = c.path(keyring.File)
+	}
+	ring, err := keyring.Load(c.Keyring)
+	if err != nil {
+		return nil, me, err
+	}
+	s, err := consensus.OpenSurvivor(consensus.Config{Name: name, Cluster: fingerprint, DataDir: c.path(raftDir),
+		Keys: seal.NewHolder(ring), Log: c.Log})
+	if errors.Is(err, consensus.ErrMissingKey) {
+		err = fmt.Errorf("%w. The key ring is %s. %s", err, c.Keyring, keyring.Advice(c.Keyring))
+	}
 	if err != nil {
 		return nil, me, fmt.Errorf("%s: %w", c.DataDir, err)
 	}

@@ -5,8 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"log"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -22,6 +20,7 @@ import (
 	"github.com/holt-project/holt/internal/folder"
 	"github.com/holt-project/holt/internal/gossip"
 	"github.com/holt-project/holt/internal/pki"
+	"github.com/holt-project/holt/internal/seal"
 	"github.com/holt-project/holt/server/admission"
 	"github.com/holt-project/holt/server/api"
 	"github.com/holt-project/holt/server/api/discovery"
@@ -29,8 +28,10 @@ import (
 	"github.com/holt-project/holt/server/auth"
 	"github.com/holt-project/holt/server/consensus"
 	"github.com/holt-project/holt/server/join"
+	"github.com/holt-project/holt/server/keyring"
 	"github.com/holt-project/holt/server/kinds"
 	"github.com/holt-project/holt/server/listener"
+	"github.com/holt-project/holt/server/storage"
 )
 
 // Bounds of the HTTP server.
@@ -51,7 +52,10 @@ type server struct {
 	listener *listener.Listener
 	node     *consensus.Node
 	pool     *gossip.Pool
-	admit    []admission.Step
+	// keys encrypt what consensus keeps; keeper changes them.
+	keys   *seal.Holder
+	keeper *keyring.Keeper
+	admit  []admission.Step
 	// client dials servers, peer any node.
 	client, peer *tls.Config
 	// found is the cluster that this server begins, until that is in the store; nil otherwise.
@@ -72,7 +76,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	s := &server{Config: cfg, creds: creds, kinds: kinds.Builtin()}
+	s := &server{Config: cfg, creds: creds, kinds: kinds.Builtin(), keys: seal.NewHolder(creds.ring)}
 	s.found.Store(creds.found)
 	s.store = fsm.New(s.kinds.Schema(), 0)
 	if err := s.open(); err != nil {
@@ -103,15 +107,20 @@ func (s *server) open() error {
 	}
 	s.node, err = consensus.Open(consensus.Config{
 		Name: s.Name, Address: s.address(), Cluster: fingerprint, DataDir: s.path(raftDir),
-		Transport: s.listener.Streams(), Bootstrap: s.creds.found != nil, Log: s.Log,
+		Transport: s.listener.Streams(), Bootstrap: s.creds.found != nil, Keys: s.keys, Log: s.Log,
 		Timing: consensus.Timing{Heartbeat: s.HeartbeatTimeout, Election: s.ElectionTimeout},
 	}, s.store)
-	if errors.Is(err, consensus.ErrForeign) {
+	switch {
+	case errors.Is(err, consensus.ErrForeign):
 		err = fmt.Errorf("%w: choose another folder with --data-dir, or empty this one to join with a token", err)
+	case errors.Is(err, consensus.ErrMissingKey):
+		err = fmt.Errorf("%w. The key ring is %s. %s", err, s.Keyring, keyring.Advice(s.Keyring))
 	}
 	if err != nil {
 		return errors.Join(err, s.listener.Close())
 	}
+	s.keeper = keyring.New(keyring.Config{Name: s.Name, Path: s.Keyring, Keys: s.keys, Store: s.store, Cluster: s.node,
+		Disk: s.node, Encode: s.kinds.ByStore("secrets").Encode, Transport: transport(s.client), Log: s.Log})
 	s.pool, err = gossip.Start(gossip.Config{Name: gossip.MemberName(pki.RoleServer, s.Name), Address: s.Bind.String(),
 		Port: int(s.GossipPort), Key: s.creds.gossipKey}, s.Log)
 	if err != nil {
@@ -145,8 +154,9 @@ func (s *server) serve(ctx context.Context) error {
 	failed := make(chan error, 2)
 	wg.Go(func() { s.pool.Run(running, s.gossipPeers) })
 	wg.Go(func() { s.node.Lead(running, s.lead) })
+	wg.Go(func() { s.keeper.Run(running) })
 	wg.Go(func() {
-		if err := s.belong(running); err != nil {
+		if err := (entrant{s}).belong(running); err != nil {
 			failed <- err
 		}
 	})
@@ -165,9 +175,6 @@ func (s *server) serve(ctx context.Context) error {
 	return serving(err)
 }
 
-// errorLog is where the HTTP server's complaints about clients go.
-func (s *server) errorLog() *log.Logger { return slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug) }
-
 // handler wires the API.
 func (s *server) handler() (http.Handler, error) {
 	docs, err := openapi.New(s.kinds)
@@ -185,16 +192,17 @@ func (s *server) handler() (http.Handler, error) {
 		admission.NewServiceAllocator(s.ServiceCIDR, admission.DefaultNodePorts, s.store, replicated{s.node}).Step,
 	}
 	desk := join.NewDesk(stateOf{s.store, s.node}, s.aliveNode, s.serverURLs, s.Bind, s.serviceAddress(KubernetesAddress),
-		s.agreed(), s.Log)
+		s.agreed(), s.keys.Ring, s.Log)
 	return api.New(api.Config{
-		Kinds: s.kinds, Store: s.store, Consensus: replicated{s.node},
+		Kinds: s.kinds, Store: storage.New(s.store, replicated{s.node}, 0), Leadership: s.node,
 		Auth: auth.Certificates{}, Authz: auth.NewAuthorizer(s.store.View),
 		Discovery: found, OpenAPI: docs,
 		Extra: map[string]http.Handler{
 			enroll.PathCA:      http.HandlerFunc(desk.CA),
 			enroll.PathJoin:    http.HandlerFunc(desk.Join),
-			enroll.PathMembers: s.group(),
+			enroll.PathMembers: registrar{s}.group(),
 			enroll.PathStatus:  join.Status(s.status),
+			keyring.PathKeys:   s.keeper.Handler(),
 		},
 		Admit:   s.admit,
 		Agents:  &agents{transport: transport(s.peer)},

@@ -241,6 +241,9 @@ func TestFoundingIsCompletedAfterACrash(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if data, err = ringOf(t, c).Seal(data, []byte("holt founding")); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.WriteFile(filepath.Join(c.DataDir, "bootstrap.json"), data, 0o600); err != nil {
 		t.Fatal(err)
 	}

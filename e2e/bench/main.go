@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/holt-project/holt/e2e/bench/figures"
 	"github.com/holt-project/holt/e2e/harness"
 )
 
@@ -69,7 +70,7 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.down()) }()
-	if _, err := fmt.Fprintf(out, "%s\n\n", machine()); err != nil {
+	if _, err := fmt.Fprintf(out, "%s\n\n", figures.Machine()); err != nil {
 		return err
 	}
 	var rows []row

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -14,6 +13,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/holt-project/holt/e2e/bench/figures"
 	"github.com/holt-project/holt/e2e/harness"
 	"github.com/holt-project/holt/internal/sandbox"
 )
@@ -123,7 +123,7 @@ func weigh(what string, pids []int) ([]row, error) {
 	}
 	var resident, proportional []int64
 	for _, pid := range pids {
-		rss, pss, err := rollup(pid)
+		rss, pss, err := figures.Memory(pid)
 		if err != nil {
 			return nil, err
 		}
@@ -136,29 +136,4 @@ func weigh(what string, pids []int) ([]row, error) {
 		}}
 	}
 	return []row{line("resident", resident), line("proportional", proportional)}, nil
-}
-
-// rollup reads a process' resident and proportional memory, in bytes.
-func rollup(pid int) (rss, pss int64, err error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
-	if err != nil {
-		return 0, 0, err
-	}
-	for scan := bufio.NewScanner(bytes.NewReader(data)); scan.Scan(); {
-		fields := strings.Fields(scan.Text())
-		if len(fields) != 3 || fields[2] != "kB" {
-			continue
-		}
-		kb, err := strconv.ParseInt(fields[1], 10, 64)
-		if err != nil {
-			return 0, 0, err
-		}
-		switch fields[0] {
-		case "Rss:":
-			rss = kb << 10
-		case "Pss:":
-			pss = kb << 10
-		}
-	}
-	return rss, pss, nil
 }

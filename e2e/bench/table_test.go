@@ -7,24 +7,6 @@ import (
 	"time"
 )
 
-func TestPercentilesAreByNearestRank(t *testing.T) {
-	var thirty []time.Duration
-	for i := range 30 {
-		thirty = append(thirty, time.Duration(i+1))
-	}
-	for _, c := range []struct {
-		values []time.Duration
-		p      int
-		want   time.Duration
-	}{
-		{thirty, 50, 15}, {thirty, 99, 30}, {thirty[:1], 50, 1}, {thirty[:3], 50, 2}, {thirty[:3], 99, 3},
-	} {
-		if got := percentile(c.values, c.p); got != c.want {
-			t.Errorf("p%d of %d values is %d, want %d", c.p, len(c.values), got, c.want)
-		}
-	}
-}
-
 func TestTableIsAligned(t *testing.T) {
 	var b bytes.Buffer
 	rows := []row{durations("a", []time.Duration{3 * time.Second, time.Second}), {"longer", []string{megabytes(1_500_000)}}}

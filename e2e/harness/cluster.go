@@ -56,7 +56,7 @@ func (c *Cluster) connect(ctx context.Context) error {
 	if c.hosts, err = c.Sandbox.Hosts(ctx); err != nil {
 		return err
 	}
-	if c.identity, err = readIdentity(c.Sandbox.Kubeconfig()); err != nil {
+	if c.identity, err = ReadIdentity(c.Sandbox.Kubeconfig()); err != nil {
 		return err
 	}
 	tls, err := c.identity.ClientTLS()
@@ -74,8 +74,8 @@ func (c *Cluster) connect(ctx context.Context) error {
 	return err
 }
 
-// readIdentity takes the certificates from a kubeconfig of one user, as holt server writes it.
-func readIdentity(file string) (pki.Identity, error) {
+// ReadIdentity takes the certificates from a kubeconfig of one user, as holt server writes it.
+func ReadIdentity(file string) (pki.Identity, error) {
 	var id pki.Identity
 	data, err := os.ReadFile(file)
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/holt-project/holt/internal/pki"
+	"github.com/holt-project/holt/internal/seal"
 )
 
 // The paths of joining on every server.
@@ -54,6 +55,8 @@ type Request struct {
 type Grant struct {
 	Certificate []byte `json:"certificate"`
 	GossipKey   []byte `json:"gossipKey"`
+	// KeyRing is for servers only: the keys with which they encrypt what they keep.
+	KeyRing *seal.Ring `json:"keyRing,omitempty"`
 	// Servers are the base URLs of all servers, at the time of joining.
 	Servers []string `json:"servers"`
 	Cluster Cluster  `json:"cluster"`

@@ -158,6 +158,9 @@ func (s *Sandbox) Kubeconfig() string { return filepath.Join(s.dir, kubeconfigFi
 // LogFile is the path of what a host's holt process prints, over all its starts.
 func (s *Sandbox) LogFile(host string) string { return hostPaths(s.dir, host).logFile }
 
+// DataDir is the path of what a host's holt process keeps.
+func (s *Sandbox) DataDir(host string) string { return hostPaths(s.dir, host).data }
+
 // Hosts lists the hosts, servers first. Only a server that runs and answers within two seconds can be the leader.
 func (s *Sandbox) Hosts(ctx context.Context) ([]Host, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)

@@ -137,6 +137,10 @@ var importRules = []rule{
 				from: []string{"./server/consensus"},
 				to:   []string{"./server/api", "./server/auth", "./server/admission", "./server/controllers", "./server/scheduler", "./server/kinds"},
 			},
+			direction{ // what a store promises holds on any wire and over any log
+				from: []string{"./server/storage"},
+				to:   []string{"./server/api", "./server/auth", "./server/admission", "./server/consensus", "net/http"},
+			},
 		),
 		sample: map[string]string{
 			"server/server.go":                        importing("HOLT/server/consensus", "HOLT/server/controllers/job"),
@@ -144,11 +148,13 @@ var importRules = []rule{
 			"server/scheduler/loop.go":                importing("HOLT/server/consensus"),
 			"server/scheduler/loop_test.go":           importing("HOLT/server/consensus"),
 			"server/consensus/transport/transport.go": importing("HOLT/server/kinds"),
+			"server/storage/list.go":                  importing("HOLT/server/kinds", "net/http"),
 		},
 		want: []string{
 			"server/consensus/transport/transport.go:3: imports " + modulePath + "/server/kinds",
 			"server/controllers/job/job.go:5: imports " + modulePath + "/server/api",
 			"server/scheduler/loop.go:3: imports " + modulePath + "/server/consensus",
+			"server/storage/list.go:5: imports net/http",
 		},
 	},
 	{

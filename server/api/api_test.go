@@ -20,6 +20,7 @@ import (
 	"github.com/holt-project/holt/server/api"
 	"github.com/holt-project/holt/server/auth"
 	"github.com/holt-project/holt/server/kinds"
+	"github.com/holt-project/holt/server/storage"
 )
 
 // log is a consensus of one in memory: proposals go through the real encoding into a real store.
@@ -117,7 +118,7 @@ func (b *byRule) Authorize(_ context.Context, a auth.Attributes) (bool, string) 
 
 // cluster is one API handler over a real store, served over HTTP.
 type cluster struct {
-	t     *testing.T
+	t     testing.TB
 	store *fsm.Store
 	log   *log
 	authz *byRule
@@ -125,7 +126,7 @@ type cluster struct {
 	url   string
 }
 
-func newCluster(t *testing.T, change ...func(*api.Config)) *cluster {
+func newCluster(t testing.TB, change ...func(*api.Config)) *cluster {
 	t.Helper()
 	registry := kinds.Builtin()
 	c := newClusterOf(t, fsm.New(registry.Schema(), 0), change...)
@@ -134,12 +135,12 @@ func newCluster(t *testing.T, change ...func(*api.Config)) *cluster {
 	return c
 }
 
-func newClusterOf(t *testing.T, store *fsm.Store, change ...func(*api.Config)) *cluster {
+func newClusterOf(t testing.TB, store *fsm.Store, change ...func(*api.Config)) *cluster {
 	t.Helper()
 	c := &cluster{t: t, store: store, log: &log{store: store, name: "a", self: true}, authz: &byRule{}}
 	services := admission.NewServiceAllocator(netip.MustParsePrefix("10.43.0.0/24"), admission.DefaultNodePorts, store, c.log)
 	c.cfg = api.Config{
-		Kinds: kinds.Builtin(), Store: store, Consensus: c.log, Auth: byHeader{}, Authz: c.authz,
+		Kinds: kinds.Builtin(), Store: storage.New(store, c.log, 0), Leadership: c.log, Auth: byHeader{}, Authz: c.authz,
 		Admit: []admission.Step{admission.NamespaceLifecycle(store, c.log), admission.DefaultTolerations(5), services.Step},
 	}
 	for _, f := range change {
@@ -157,7 +158,7 @@ func (c *cluster) handler() *api.Server {
 	return s
 }
 
-func serve(t *testing.T, s *httptest.Server) string {
+func serve(t testing.TB, s *httptest.Server) string {
 	t.Cleanup(s.Close)
 	return s.URL
 }
@@ -180,14 +181,14 @@ type answer struct {
 	body   []byte
 }
 
-func (a answer) decode(t *testing.T, into any) {
+func (a answer) decode(t testing.TB, into any) {
 	t.Helper()
 	if err := json.Unmarshal(a.body, into); err != nil {
 		t.Fatalf("decode %s: %v", a.body, err)
 	}
 }
 
-func (a answer) status(t *testing.T) metav1.Status {
+func (a answer) status(t testing.TB) metav1.Status {
 	t.Helper()
 	var s metav1.Status
 	a.decode(t, &s)

@@ -10,27 +10,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/version"
 
-	"github.com/holt-project/holt/fsm"
 	"github.com/holt-project/holt/server/admission"
 	"github.com/holt-project/holt/server/auth"
 	"github.com/holt-project/holt/server/kinds"
+	"github.com/holt-project/holt/server/storage"
 )
 
-// Store is this server's copy of the state.
-type Store interface {
-	View() fsm.View
-	Watch(resource, namespace string, revision uint64) (*fsm.Watch, error)
-	// WaitRevision returns once the state has reached revision, or with ctx's error.
-	WaitRevision(ctx context.Context, revision uint64) error
-}
-
-// Consensus is the replicated log. Its errors tell their nature by the methods that errors.go looks for; an error of
-// Propose that has none of them counts as an unknown outcome.
-type Consensus interface {
-	// Propose returns one result for each op after this server's store has applied them.
-	Propose(ctx context.Context, ops []fsm.Op) ([]fsm.Result, error)
-	// Linearize returns once the store shows everything that was committed before the call.
-	Linearize(ctx context.Context) error
+// Leadership tells who leads the cluster.
+type Leadership interface {
 	// Leader returns the leader's name and the host:port of its API, both empty when there is none, and whether it
 	// is this server.
 	Leader() (name, address string, self bool)
@@ -52,13 +39,15 @@ type AgentDialer interface {
 	Agent(node *corev1.Node) (*url.URL, http.RoundTripper, error)
 }
 
-// Config is what a Server is made of. Kinds, Store, Consensus, Auth and Authz are required.
+// Config is what a Server is made of. Kinds, Store, Leadership, Auth and Authz are required.
 type Config struct {
-	Kinds     *kinds.Registry
-	Store     Store
-	Consensus Consensus
-	Auth      Authenticator
-	Authz     Authorizer
+	Kinds *kinds.Registry
+	// Store is this server's. The errors of its log tell their nature by the methods that errors.go looks for; an error
+	// of Propose that has none of them counts as an unknown outcome.
+	Store      *storage.Store
+	Leadership Leadership
+	Auth       Authenticator
+	Authz      Authorizer
 	// Discovery serves /api and /apis down to the group versions; OpenAPI serves /openapi/. nil answers 404.
 	Discovery, OpenAPI http.Handler
 	// Extra are handlers by path prefix ("/holt/v1/"). They run after authentication, and after authorization of
@@ -76,8 +65,8 @@ type Config struct {
 
 	// RequestTimeout bounds every request but watches and logs; 0 stands for 10 s.
 	RequestTimeout time.Duration
-	// BookmarkEvery is the time between the bookmarks of a watch; 0 stands for one minute.
-	BookmarkEvery time.Duration
+	// Limits bound what clients can make this server hold in memory.
+	Limits Limits
 	// Now is the clock; nil stands for time.Now.
 	Now func() time.Time
 }
@@ -85,7 +74,6 @@ type Config struct {
 // Defaults and limits.
 const (
 	defaultRequestTimeout = 10 * time.Second
-	defaultBookmarkEvery  = time.Minute
 	maxRequestTimeout     = time.Minute
 	// maxBody is Kubernetes' limit on the body of a request, in bytes.
 	maxBody = 3 << 20
@@ -103,9 +91,7 @@ func (c Config) withDefaults() Config {
 	if c.RequestTimeout <= 0 {
 		c.RequestTimeout = defaultRequestTimeout
 	}
-	if c.BookmarkEvery <= 0 {
-		c.BookmarkEvery = defaultBookmarkEvery
-	}
+	c.Limits = c.Limits.withDefaults()
 	if c.Now == nil {
 		c.Now = time.Now
 	}

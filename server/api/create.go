@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/google/uuid"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -37,13 +38,14 @@ func (wr *writer) create(ctx context.Context, r *request) (response, error) {
 	if err := r.claim(sent); err != nil {
 		return response{}, err
 	}
+	uid := types.UID(uuid.NewString())
 	generated := sent.GetName() == "" && sent.GetGenerateName() != ""
 	for try := range generatedTries {
 		obj := sent.DeepCopyObject().(fsm.Value)
-		obj.SetUID(r.createUID)
+		obj.SetUID(uid)
 		if generated {
 			base := obj.GetGenerateName()
-			obj.SetName(base[:min(len(base), maxGenerated)] + suffix(r.createUID, try))
+			obj.SetName(base[:min(len(base), maxGenerated)] + suffix(uid, try))
 		}
 		res, err := wr.createOne(ctx, r, obj, dry)
 		if generated && apierrors.IsAlreadyExists(err) {
@@ -54,7 +56,7 @@ func (wr *writer) create(ctx context.Context, r *request) (response, error) {
 	return response{}, apierrors.NewGenerateNameConflict(r.resource(), sent.GetGenerateName(), retrySeconds)
 }
 
-// suffix completes a generated name. It hangs on the request's UID, so that a repeated request finds its own object.
+// suffix completes a generated name. It hangs on the UID, which is random.
 func suffix(uid types.UID, try int) string {
 	h := fnv.New64a()
 	fmt.Fprintf(h, "%s %d", uid, try)
@@ -119,17 +121,15 @@ func (wr *writer) createOne(ctx context.Context, r *request, obj fsm.Value, dry 
 	if err != nil {
 		return response{}, apierrors.NewInternalError(err)
 	}
-	res, err := wr.propose(ctx, fsm.Op{Verb: fsm.Create, Resource: key.Resource, Namespace: key.Namespace, Name: key.Name, Raw: raw})
+	res, err := wr.propose(ctx, r, fsm.Op{Verb: fsm.Create, Resource: key.Resource, Namespace: key.Namespace, Name: key.Name, Raw: raw})
 	result = outcomeOf(res, err)
 	switch {
 	case err != nil:
 		return response{}, err
-	case errors.Is(res.Err, fsm.ErrExists) && res.Object.Value.GetUID() == obj.GetUID():
-		// An earlier attempt of this same request was applied, and its answer was lost with a leader.
 	case errors.Is(res.Err, fsm.ErrExists):
 		return response{}, apierrors.NewAlreadyExists(r.resource(), key.Name)
 	case res.Err != nil:
-		return response{}, apierrors.NewInternalError(res.Err)
+		return response{}, res.Err
 	}
 	return response{code: http.StatusCreated, object: res.Object}, nil
 }

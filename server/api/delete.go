@@ -28,10 +28,15 @@ func (wr *writer) delete(ctx context.Context, r *request) (response, error) {
 	if err != nil {
 		return response{}, err
 	}
+	return r.deleted(done), nil
+}
+
+// deleted answers a delete: with the object, unless it is of a kind that always goes at once.
+func (r *request) deleted(done outcome) response {
 	if done.removed && r.kind.GracePeriod == nil {
-		return response{code: http.StatusOK, value: success(r, string(done.object.Value.GetUID()))}, nil
+		return response{code: http.StatusOK, value: success(r, string(done.object.Value.GetUID()))}
 	}
-	return response{code: http.StatusOK, object: done.object}, nil
+	return response{code: http.StatusOK, object: done.object}
 }
 
 func (wr *writer) deleteOne(ctx context.Context, r *request, key fsm.Key, opts *metav1.DeleteOptions, dry bool) (outcome, error) {

@@ -3,8 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
-	"sort"
-	"strconv"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -23,19 +22,19 @@ func (wr *writer) deleteCollection(ctx context.Context, r *request) (response, e
 	if err != nil {
 		return response{}, err
 	}
-	sel, err := r.selection(r.query.Get("labelSelector"), r.query.Get("fieldSelector"))
+	o, err := listOptions(r.query)
 	if err != nil {
 		return response{}, err
 	}
-	if err := wr.consensus.Linearize(ctx); err != nil {
+	page, err := wr.store.List(ctx, r.scope(), o)
+	if err != nil {
 		return response{}, err
 	}
-	v := wr.store.View()
-	l := &listing{meta: metav1.ListMeta{ResourceVersion: strconv.FormatUint(v.Revision(), 10)}}
+	l := &listing{meta: listMeta(page)}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(collectionWorkers)
 	var mu sync.Mutex // guards the list of items
-	for o := range sel.in(v, nil) {
+	for _, o := range page.Objects {
 		g.Go(func() error {
 			done, err := wr.deleteOne(gctx, r, o.Key, forOne(opts, o), dry)
 			if err != nil {
@@ -50,7 +49,7 @@ func (wr *writer) deleteCollection(ctx context.Context, r *request) (response, e
 	if err := g.Wait(); err != nil {
 		return response{}, err
 	}
-	sort.Slice(l.items, func(i, j int) bool { return less(l.items[i].Key, l.items[j].Key) })
+	slices.SortFunc(l.items, inOrder)
 	return response{code: http.StatusOK, list: l}, nil
 }
 

@@ -2,8 +2,8 @@
 // consensus, and answers as a Kubernetes API server does.
 //
 //	recover -> open paths -> authenticate -> authorize -> dispatch
-//	  read  -> linearize (unless the client asked for less) -> view -> encode
-//	  watch -> view or revision -> events -> frames
+//	  read  -> options -> storage -> encode
+//	  watch -> options -> storage -> frames
 //	  write -> leader: default, prepare, admit, validate, propose
 //	           else:   forward to the leader with the caller's identity
 //
@@ -17,9 +17,13 @@
 //     authorization decision, made from the parsed RequestInfo that also selects the handler.
 //   - A write is read-modify-write under a revision precondition. It is tried again after a conflict, after a refusal
 //     that may rest on a stale view (once, after Linearize), and when the leader changed before it was proposed.
-//     It is never tried again when it may have been applied: the client gets 504 and is told so.
-//   - Objects of the store are shared: everything here works on deep copies. The bytes of an object are made once
-//     per revision and format, by fsm.Object.Encoded.
+//     When it may have been applied it is tried again under its ID, which fsm applies once (repeat.go): the client gets
+//     504, the outcome unknown, only when nobody could tell in time.
+//   - What clients can make a server hold is bounded (Limits): over it, 429 with Retry-After, and the rest goes on.
+//   - What a resource version, a limit or a selector means is storage's matter: this package reads the parameters, and
+//     puts the answer or the error on the wire.
+//   - Objects of the store are shared: everything here works on deep copies. The JSON of an object is made once
+//     per revision, by fsm.Object.Encoded; its protobuf is the store's own bytes (stamp.go).
 //   - No kind has code of its own here, except Namespace and Pod where Kubernetes' wire protocol itself treats them
 //     apart (spec.finalizers, logs).
 //   - Identity headers are believed only from a TLS peer that is a server of the cluster.

@@ -25,12 +25,12 @@ func errNoProtobuf(v any) error {
 		"and cannot be encoded to a protobuf message", v)
 }
 
-// itemBytes returns a stored object's cached bytes: the JSON text, or the bare protobuf message.
+// itemBytes returns a stored object's bytes: the JSON text, which is cached, or the bare protobuf message.
 func itemBytes(o *fsm.Object, f format) ([]byte, error) {
 	if f == formatProtobuf {
-		return o.Encoded(string(formatProtobuf), func(v fsm.Value) ([]byte, error) { return marshal(v) })
+		return protobufBytes(o)
 	}
-	return o.Encoded(string(formatJSON), func(v fsm.Value) ([]byte, error) { return json.Marshal(v) })
+	return o.Encoded(func(v fsm.Value) ([]byte, error) { return json.Marshal(v) })
 }
 
 func marshal(v any) ([]byte, error) {
@@ -41,15 +41,26 @@ func marshal(v any) ([]byte, error) {
 	return m.Marshal()
 }
 
-// envelope wraps a bare protobuf message for the wire.
-func envelope(gvk schema.GroupVersionKind, raw []byte) ([]byte, error) {
-	u := runtime.Unknown{Raw: raw}
-	u.APIVersion, u.Kind = gvk.ToAPIVersionAndKind()
-	data, err := u.Marshal()
-	if err != nil {
-		return nil, fmt.Errorf("encode %s: %w", gvk.Kind, err)
-	}
-	return append([]byte(protobufMagic), data...), nil
+// The protobuf numbers of runtime.Unknown.
+const (
+	tagUnknownType  = 1<<3 | 2
+	tagUnknownRaw   = 2<<3 | 2
+	tagUnknownCode  = 3<<3 | 2
+	tagUnknownMedia = 4<<3 | 2
+)
+
+// enveloped wraps a bare protobuf message for the wire, as a runtime.Unknown. The message comes and goes in segments,
+// which are not copied.
+func enveloped(gvk schema.GroupVersionKind, raw [][]byte) [][]byte {
+	var t runtime.TypeMeta
+	t.APIVersion, t.Kind = gvk.ToAPIVersionAndKind()
+	meta, _ := t.Marshal() // two strings: cannot fail
+	head := append([]byte(protobufMagic), header(tagUnknownType, len(meta))...)
+	head = append(head, meta...)
+	head = append(head, header(tagUnknownRaw, length(raw))...)
+	segments := append(make([][]byte, 0, len(raw)+2), head)
+	segments = append(segments, raw...)
+	return append(segments, []byte{tagUnknownCode, 0, tagUnknownMedia, 0})
 }
 
 // encodeItem returns a stored object's complete body in format f.
@@ -79,14 +90,14 @@ func encodeValue(v runtime.Object, f format) ([]byte, error) {
 func finish(data []byte, gvk schema.GroupVersionKind, f format) ([]byte, error) {
 	switch f {
 	case formatProtobuf:
-		return envelope(gvk, data)
+		return join(enveloped(gvk, [][]byte{data})), nil
 	case formatYAML:
 		return yaml.JSONToYAML(data)
 	}
 	return data, nil
 }
 
-// encodeList joins the cached bytes of a list's items. The bytes are the list's segments in order: nothing is copied.
+// encodeList joins the bytes of a list's items. They are the list's segments in order: JSON is not copied.
 func encodeList(gvk schema.GroupVersionKind, meta metav1.ListMeta, items []*fsm.Object, f format) ([][]byte, error) {
 	if f == formatProtobuf {
 		return protobufList(gvk, meta, items)
@@ -131,28 +142,37 @@ func protobufList(gvk schema.GroupVersionKind, meta metav1.ListMeta, items []*fs
 	if err != nil {
 		return nil, err
 	}
-	segments := make([][]byte, 0, 2*len(items)+2)
+	segments := make([][]byte, 0, 5*len(items)+2)
 	segments = append(segments, header(tagListMeta, len(m)), m)
 	for _, o := range items {
-		data, err := itemBytes(o, formatProtobuf)
+		if parts, ok := stamped(o); ok {
+			segments = append(segments, header(tagListItems, length(parts[:])))
+			segments = append(segments, parts[:]...)
+			continue
+		}
+		data, err := marshal(o.Value)
 		if err != nil {
 			return nil, err
 		}
 		segments = append(segments, header(tagListItems, len(data)), data)
 	}
-	data, err := envelope(gvk, join(segments))
-	return [][]byte{data}, err
+	return enveloped(gvk, segments), nil
 }
 
 // header is a protobuf field's tag and length.
 func header(tag byte, n int) []byte { return binary.AppendUvarint([]byte{tag}, uint64(n)) }
 
-func join(segments [][]byte) []byte {
+// length is what the segments take together, in bytes.
+func length(segments [][]byte) int {
 	n := 0
 	for _, s := range segments {
 		n += len(s)
 	}
-	all := make([]byte, 0, n)
+	return n
+}
+
+func join(segments [][]byte) []byte {
+	all := make([]byte, 0, length(segments))
 	for _, s := range segments {
 		all = append(all, s...)
 	}

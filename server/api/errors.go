@@ -5,15 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/holt-project/holt/fsm"
 	"github.com/holt-project/holt/server/auth"
+	"github.com/holt-project/holt/server/storage"
 )
 
-// The nature of an error of Consensus, told by a method. Each promises what it says: only an error with none of the
+// The nature of an error of the log, told by a method. Each promises what it says: only an error with none of the
 // first four may hide a write that was applied.
 type (
 	notLeader      interface{ NotLeader() bool }      // certainly not applied: this server does not lead
@@ -58,10 +61,16 @@ func (e unknownError) UnknownOutcome() bool { return true }
 // retrySeconds is what clients are told to wait where waiting helps.
 const retrySeconds = 1
 
+// fullRetrySeconds is what they are told when somebody has to delete something first.
+const fullRetrySeconds = 10
+
 // statusOf maps every error to the Status that the client gets. It is the only place that does.
 func statusOf(err error) metav1.Status {
 	var api apierrors.APIStatus
 	var maxBytes *http.MaxBytesError
+	if status, ok := storageStatus(err); ok {
+		return status
+	}
 	switch {
 	case errors.As(err, &api):
 		return api.Status()
@@ -73,14 +82,39 @@ func statusOf(err error) metav1.Status {
 		return unavailable("too few servers of the cluster are reachable: " + err.Error())
 	case isOverloaded(err):
 		return apierrors.NewTooManyRequests(err.Error(), retrySeconds).ErrStatus
+	case errors.Is(err, fsm.ErrFull):
+		return apierrors.NewTooManyRequests(err.Error(), fullRetrySeconds).ErrStatus
 	case isTooLarge(err):
 		return apierrors.NewRequestEntityTooLargeError(err.Error()).ErrStatus
 	case errors.As(err, &maxBytes):
 		return apierrors.NewRequestEntityTooLargeError(fmt.Sprintf("limit is %d", maxBytes.Limit)).ErrStatus
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), errors.Is(err, os.ErrDeadlineExceeded):
 		return apierrors.NewTimeoutError("the request was not finished in time: "+err.Error(), retrySeconds).ErrStatus
 	}
 	return apierrors.NewInternalError(err).ErrStatus
+}
+
+// storageStatus maps the errors of storage.
+func storageStatus(err error) (metav1.Status, bool) {
+	var invalid *storage.InvalidError
+	var expired *storage.ExpiredError
+	var tooLarge *storage.TooLargeError
+	switch {
+	case errors.As(err, &expired): // the client must list again
+		status := apierrors.NewResourceExpired(expired.Error()).ErrStatus
+		status.Continue = expired.Continue
+		return status, true
+	case errors.As(err, &tooLarge):
+		status := apierrors.NewTimeoutError(tooLarge.Error(), retrySeconds).ErrStatus
+		status.Details.Causes = []metav1.StatusCause{
+			{Type: metav1.CauseTypeResourceVersionTooLarge, Message: "Too large resource version"}}
+		return status, true
+	case errors.As(err, &invalid):
+		return apierrors.NewInvalid(schema.GroupKind{Group: metav1.GroupName, Kind: "ListOptions"}, "", invalid.Errs).ErrStatus, true
+	case errors.Is(err, storage.ErrBadOptions):
+		return apierrors.NewBadRequest(err.Error()).ErrStatus, true
+	}
+	return metav1.Status{}, false
 }
 
 func unavailable(message string) metav1.Status {
@@ -120,19 +154,6 @@ func errMediaType(accepted string) error {
 func errNotAcceptable() error {
 	return statusError(http.StatusNotAcceptable, metav1.StatusReasonNotAcceptable,
 		"only the following media types are accepted: %s", acceptedTypes)
-}
-
-// errExpired is 410: the client must list again.
-func errExpired(format string, args ...any) error {
-	return apierrors.NewResourceExpired(fmt.Sprintf(format, args...))
-}
-
-// errTooLarge is Kubernetes' answer to a resource version that this server has not reached.
-func errTooLarge(want, have uint64) error {
-	e := apierrors.NewTimeoutError(fmt.Sprintf("Too large resource version: %d, current: %d", want, have), retrySeconds)
-	e.ErrStatus.Details.Causes = []metav1.StatusCause{
-		{Type: metav1.CauseTypeResourceVersionTooLarge, Message: "Too large resource version"}}
-	return e
 }
 
 // errForbidden words a refusal as Kubernetes does.

@@ -15,10 +15,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/google/uuid"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/holt-project/holt/fsm"
 	"github.com/holt-project/holt/server/auth"
 )
 
@@ -29,11 +28,14 @@ const (
 	headerGroup  = "X-Remote-Group"
 	headerExtra  = "X-Remote-Extra-"
 	headerPrefix = "X-Remote-"
-	// headerNotLeader marks an answer of a server that did not lead, and so certainly did not apply the write.
-	headerNotLeader = "X-Holt-Not-Leader"
-	// headerCreateUID is the UID of the object that a forwarded create makes. An attempt that finds the object there
-	// with this UID knows that an earlier one was applied, so a create may be repeated.
-	headerCreateUID = "X-Holt-Create-Uid"
+	// headerUndone marks an answer that is none for the client: the server that took the write in goes on. Its value
+	// is one of those below.
+	headerUndone = "X-Holt-Undone"
+
+	undoneNotLeader = "not-leader" // certainly not applied by this attempt: the server does not lead
+	undoneLost      = "lost"       // it may have been applied
+	undoneForgotten = "forgotten"  // not applied by this attempt: its ID is too old
+	undoneVoid      = "void"       // not applied by any attempt: one has spent its ID to say so, and was lost itself
 )
 
 // fromServer reports whether the TLS peer itself is a server of the cluster. A token, of whatever group, is not enough.
@@ -80,50 +82,112 @@ func setRemoteUser(h http.Header, u auth.User) {
 
 // forwarder has writes carried out by the leader: by the writer when that is this server.
 type forwarder struct {
-	consensus Consensus
-	writer    *writer
-	transport http.RoundTripper // to the other servers; nil refuses
-	out       *responder
-	timeout   requestTimeout
-	log       *slog.Logger
+	leadership Leadership
+	writer     *writer
+	transport  http.RoundTripper // to the other servers; nil refuses
+	bodies     *quota
+	out        *responder
+	timeout    requestTimeout
+	log        *slog.Logger
 }
 
 // serve carries out a write on the leader, wherever that is, and follows it when it changes.
 func (f *forwarder) serve(w http.ResponseWriter, r *request, forwarded bool) {
-	var err error
-	if r.body, err = readBody(r.http); err != nil {
+	body, release, err := f.body(w, r, forwarded)
+	if err != nil {
 		f.out.fail(w, r.http, err)
 		return
 	}
-	r.createUID = types.UID(uuid.NewString())
-	if uid := r.http.Header.Get(headerCreateUID); forwarded && uid != "" {
-		r.createUID = types.UID(uid)
+	defer release()
+	r.body = body
+	if r.attempt, err = f.first(r, forwarded); err != nil {
+		f.out.fail(w, r.http, err)
+		return
 	}
 	ctx, cancel := context.WithTimeout(r.http.Context(), f.timeout.of(r.query))
 	defer cancel()
-	lost := false
 	for b := newBackoff(); ; {
 		done, err := f.try(ctx, w, r, forwarded)
-		if done {
+		switch {
+		case done:
 			return
-		}
-		if lost = lost || errors.Is(err, errLost); lost {
-			err = unknownError{errLost}
-		}
-		if forwarded { // the server that forwarded it looks for the leader, not this one
-			w.Header().Set(headerNotLeader, "1")
+		case forwarded: // the server that took the write in looks for the leader, not this one
+			w.Header().Set(headerUndone, undone(err))
 			f.out.fail(w, r.http, err)
 			return
+		case r.attempt.never(err):
+			r.attempt, err = f.begin(r), errNoLeader{}
+		case r.attempt.repeated || errors.Is(err, errLost):
+			r.attempt.repeated = true
+			err = unknownError{err}
 		}
-		if !b.wait(ctx) {
+		if errors.Is(err, fsm.ErrForgotten) || !b.wait(ctx) {
 			f.out.fail(w, r.http, err)
 			return
 		}
 	}
 }
 
-// errLost says that an attempt at a repeatable write got no answer: it may have been applied.
+// body takes the body of a write, for which the client has as long as for the whole request.
+func (f *forwarder) body(w http.ResponseWriter, r *request, forwarded bool) (body []byte, release func(), err error) {
+	bodies := f.bodies
+	if forwarded { // counted by the server that took it in
+		bodies = newQuota(maxBody+bodyStep, maxBody+bodyStep)
+	}
+	control := http.NewResponseController(w)
+	deadline := time.Now().Add(f.timeout.of(r.query)) // the network's clock, not the API's
+	if err := control.SetReadDeadline(deadline); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return nil, nil, err
+	}
+	body, release, err = bodies.readBody(r.http, r.user.Name)
+	if err == nil {
+		_ = control.SetReadDeadline(time.Time{}) // fails as it did above
+	}
+	return body, release, err
+}
+
+// first is the attempt that the server which took the write in is at, or a new one if that is this server.
+func (f *forwarder) first(r *request, forwarded bool) (attempt, error) {
+	if h := r.http.Header.Get(headerAttempt); forwarded && h != "" {
+		return parseAttempt(h)
+	}
+	return f.begin(r), nil
+}
+
+func (f *forwarder) begin(r *request) attempt {
+	if r.info.Verb == "deletecollection" {
+		return attempt{}
+	}
+	return newAttempt(f.writer.store.View().Index())
+}
+
+// errLost says that an attempt got no answer: it may have been applied.
 var errLost = errors.New("the leader was lost before it answered")
+
+// undone is the mark of an answer with err, and asError what it says to the server that gets it.
+func undone(err error) string {
+	switch {
+	case errors.Is(err, errLost):
+		return undoneLost
+	case errors.Is(err, fsm.ErrForgotten):
+		return undoneForgotten
+	case errors.Is(err, fsm.ErrVoid):
+		return undoneVoid
+	}
+	return undoneNotLeader
+}
+
+func asError(undone string) error {
+	switch undone {
+	case undoneNotLeader:
+		return errNoLeader{}
+	case undoneForgotten:
+		return fsm.ErrForgotten
+	case undoneVoid:
+		return fsm.ErrVoid
+	}
+	return errLost
+}
 
 // errNoLeader says that no server is known to lead.
 type errNoLeader struct{}
@@ -131,19 +195,21 @@ type errNoLeader struct{}
 func (errNoLeader) Error() string   { return "no server leads the cluster" }
 func (errNoLeader) NotLeader() bool { return true }
 
-// try makes one attempt. It reports false, and why, when the write was certainly not applied for want of a leader.
+// try makes one attempt. It reports false, and why, when there is no answer for the client yet.
 func (f *forwarder) try(ctx context.Context, w http.ResponseWriter, r *request, forwarded bool) (done bool, err error) {
-	_, address, self := f.consensus.Leader()
+	_, address, self := f.leadership.Leader()
 	switch {
 	case self:
 		r.warnings = nil
 		res, err := f.writer.write(ctx, r)
-		if isNotLeader(err) {
+		switch {
+		case isNotLeader(err), errors.Is(err, fsm.ErrForgotten), errors.Is(err, fsm.ErrVoid):
 			return false, err
-		}
-		if err != nil {
+		case isUnknown(err):
+			return false, fmt.Errorf("%w: %w", errLost, err)
+		case err != nil:
 			f.out.fail(w, r.http, err)
-		} else {
+		default:
 			f.out.send(w, r, res)
 		}
 		return true, nil
@@ -165,39 +231,29 @@ func (f *forwarder) forward(ctx context.Context, w http.ResponseWriter, r *reque
 		return true, nil
 	}
 	answered := make(chan struct{})
-	go f.giveUp(cancel, answered, r, address)
+	go f.giveUp(cancel, answered, address)
 	defer sync.OnceFunc(func() { close(answered) })()
 	res, err := f.transport.RoundTrip(out)
 	switch {
 	case err != nil && !sent.Load():
 		f.log.Debug("the leader cannot be reached", "address", address, "err", err)
 		return false, errNoLeader{}
-	case err != nil && r.repeatable():
-		return false, errLost
 	case err != nil:
-		f.out.fail(w, r.http, unknownError{fmt.Errorf("the connection to the leader broke: %w", err)})
-		return true, nil
+		return false, fmt.Errorf("%w: %w", errLost, err)
 	}
 	defer res.Body.Close()
-	if res.Header.Get(headerNotLeader) != "" {
-		return false, errNoLeader{}
+	if mark := res.Header.Get(headerUndone); mark != "" {
+		return false, asError(mark)
 	}
 	f.relay(w, r, res)
 	return true, nil
 }
 
-// repeatable reports whether a write that may have been applied can be sent again: a dry run changes nothing, and a
-// create recognises its own object.
-func (r *request) repeatable() bool {
-	return r.query.Get("dryRun") != "" || (r.info.Verb == "create" && r.sub == nil)
-}
-
 // leaderPoll is how often a write under way looks whether its leader still is one.
 const leaderPoll = 50 * time.Millisecond
 
-// giveUp cancels a forwarded write that no answer can be expected for, until it is answered: when another server leads,
-// or, if it can be repeated, as soon as the leader is in doubt.
-func (f *forwarder) giveUp(cancel context.CancelFunc, answered <-chan struct{}, r *request, address string) {
+// giveUp cancels a forwarded write, until it is answered, as soon as its leader is in doubt: it is repeated then.
+func (f *forwarder) giveUp(cancel context.CancelFunc, answered <-chan struct{}, address string) {
 	t := time.NewTicker(leaderPoll)
 	defer t.Stop()
 	for {
@@ -206,7 +262,7 @@ func (f *forwarder) giveUp(cancel context.CancelFunc, answered <-chan struct{}, 
 		case <-answered:
 			return
 		}
-		if _, now, self := f.consensus.Leader(); self || (now != address && (now != "" || r.repeatable())) {
+		if _, now, self := f.leadership.Leader(); self || now != address {
 			cancel()
 			return
 		}
@@ -225,7 +281,9 @@ func (f *forwarder) forwarded(ctx context.Context, r *request, address string) (
 		}
 	}
 	setRemoteUser(out.Header, r.user)
-	out.Header.Set(headerCreateUID, string(r.createUID))
+	if r.attempt.named() {
+		out.Header.Set(headerAttempt, r.attempt.header())
+	}
 	return out, nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -93,55 +92,17 @@ func TestWriteWithoutALeader(t *testing.T) {
 	follower.must("GET", configMaps, "", 200)
 }
 
-// A connection that breaks after the write was sent leaves its outcome open; what could be applied twice is not sent
-// again.
-func TestUnknownOutcomeOfAForwardedWrite(t *testing.T) {
-	calls := 0
-	lost := func(h http.Handler) http.Handler {
-		return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			calls++
-			h.ServeHTTP(httptest.NewRecorder(), r) // applied, but the answer is lost
-			panic(http.ErrAbortHandler)
-		})
-	}
-	_, follower := pair(t, lost)
-	s := follower.must("POST", configMaps+"?timeout=200ms", configMap("a", "1"), 504).status(t)
-	if s.Reason != metav1.StatusReasonTimeout || !strings.Contains(s.Message, "outcome of the write is unknown") || calls < 2 {
-		t.Errorf("%d calls: %+v", calls, s)
-	}
-	follower.must("GET", configMaps+"/a", "", 200)
-	calls = 0
-	s = follower.must("PUT", configMaps+"/a", configMap("a", "2"), 504).status(t)
-	if s.Reason != metav1.StatusReasonTimeout || calls != 1 {
-		t.Errorf("%d calls: %+v", calls, s)
-	}
-}
-
-// A create whose answer was lost is sent again, finds its own object, and succeeds; somebody else's is in its way.
-func TestForwardedCreateIsRepeated(t *testing.T) {
-	calls := 0
-	_, follower := pair(t, func(h http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if calls++; calls%2 == 1 {
-				h.ServeHTTP(httptest.NewRecorder(), r)
-				panic(http.ErrAbortHandler)
-			}
-			h.ServeHTTP(w, r)
-		})
-	})
-	follower.must("POST", configMaps, configMap("a", "1"), 201)
-	follower.must("POST", configMaps, configMap("a", "1"), 409)
-	generated := strings.Replace(configMap("a", "1"), `"name":"a"`, `"generateName":"a-"`, 1)
-	follower.must("POST", configMaps, generated, 201)
-	if n := strings.Count(string(follower.must("GET", configMaps, "", 200).body), `"uid"`); n != 2 {
-		t.Errorf("%d objects, want 2", n)
-	}
-}
-
 // Forwarding does not go in a circle.
 func TestForwardedWriteIsNotForwardedAgain(t *testing.T) {
 	leader, follower := pair(t, plain)
-	address := follower.log.address
+	address, before := follower.log.address, leader.store.View().Revision()
 	leader.log.set(func(l *log) { l.self, l.address = false, address })
-	follower.must("POST", configMaps+"?timeout=50ms", configMap("a", "1"), 503)
+	a := follower.do("POST", configMaps+"?timeout=50ms", configMap("a", "1"))
+	// 504 if time was up while the last question to the supposed leader was under way.
+	if a.code != 503 && a.code != 504 {
+		t.Errorf("got %d: %s", a.code, a.body)
+	}
+	if n := leader.store.View().Revision(); n != before {
+		t.Errorf("somebody wrote: revision %d, before %d", n, before)
+	}
 }

@@ -1,22 +1,21 @@
 package api
 
 import (
+	"bytes"
 	"encoding/binary"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/holt-project/holt/fsm"
+	"github.com/holt-project/holt/server/storage"
 )
 
 // frameWriter writes watch events: JSON objects one after the other, or protobuf messages with their length before
-// them (4 bytes, big endian).
+// them (4 bytes, big endian). What was written is sent by flush: to the connection, each piece costs as much as many.
 type frameWriter struct {
 	out     *responder
 	w       http.ResponseWriter
@@ -25,51 +24,53 @@ type frameWriter struct {
 	a       accepted
 	// columns says that a table with its column definitions was sent: later ones carry none.
 	columns bool
+	pending *bytes.Buffer // from buffers while there is something to send, else nil
+	stuck   *stuckTimer
 }
 
-const (
-	eventBookmark fsm.EventType = "BOOKMARK"
-	eventError    fsm.EventType = "ERROR"
-)
+// eventError ends a watch that cannot go on.
+const eventError fsm.EventType = "ERROR"
 
 func newFrameWriter(out *responder, w http.ResponseWriter, r *request, a accepted) *frameWriter {
 	w.Header().Set("Content-Type", a.contentType(true))
 	w.Header().Set("Cache-Control", "no-cache, private")
 	w.WriteHeader(http.StatusOK)
-	return &frameWriter{out: out, w: w, control: http.NewResponseController(w), r: r, a: a}
+	control := http.NewResponseController(w)
+	return &frameWriter{out: out, w: w, control: control, r: r, a: a, stuck: newStuckTimer(control)}
 }
 
-// stuckAfter is how long a client may take to read before its watch is cut off.
-const stuckAfter = 30 * time.Second
-
-// deadline bounds what is written next. Writers without deadlines (in tests) go without.
-func (f *frameWriter) deadline(d time.Duration) error {
-	at := time.Time{}
-	if d > 0 {
-		at = time.Now().Add(d) // the network's clock, not the API's
-	}
-	if err := f.control.SetWriteDeadline(at); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return err
-	}
-	return nil
-}
-
-// close lifts the deadline: the connection may serve other requests.
+// close ends the writing. What was not flushed is not sent.
 func (f *frameWriter) close() {
-	if err := f.deadline(0); err != nil {
-		f.out.log.Debug("watch's connection is gone", "path", f.r.info.Path, "err", err)
+	f.stuck.close()
+	f.release()
+}
+
+// flush sends what was written.
+func (f *frameWriter) flush() error {
+	f.stuck.start()
+	defer f.stuck.stop()
+	if f.pending != nil {
+		if _, err := f.w.Write(f.pending.Bytes()); err != nil {
+			return err
+		}
+		f.release()
+	}
+	return f.control.Flush()
+}
+
+func (f *frameWriter) release() {
+	if f.pending != nil {
+		releaseBuffer(f.pending)
+		f.pending = nil
 	}
 }
 
-// flush sends what was written, and lifts the deadline: in HTTP/2 it would end the stream though nothing waits.
-func (f *frameWriter) flush() error {
-	if err := f.deadline(stuckAfter); err != nil {
-		return err
+// event writes one step of the watch.
+func (f *frameWriter) event(e storage.Event) error {
+	if e.Type == storage.Bookmark {
+		return f.bookmark(e.Revision, e.InitialEnd)
 	}
-	if err := f.control.Flush(); err != nil {
-		return err
-	}
-	return f.deadline(0)
+	return f.object(e.Type, e.Object)
 }
 
 // object writes one event about o.
@@ -108,7 +109,7 @@ func (f *frameWriter) bookmark(revision uint64, initial bool) error {
 	if initial {
 		v.SetAnnotations(map[string]string{metav1.InitialEventsAnnotationKey: "true"})
 	}
-	return f.object(eventBookmark, &fsm.Object{Key: f.r.kind.Key("", ""), Revision: revision, Value: v})
+	return f.object(storage.Bookmark, &fsm.Object{Key: f.r.kind.Key("", ""), Revision: revision, Value: v})
 }
 
 // end tells the client why the watch cannot go on.
@@ -129,33 +130,38 @@ func (f *frameWriter) end(err error) {
 
 // frame writes one event whose object is encoded already.
 func (f *frameWriter) frame(t fsm.EventType, object []byte) error {
-	if err := f.deadline(stuckAfter); err != nil {
-		return err
+	if f.pending == nil {
+		f.pending = newBuffer()
 	}
 	if f.a.format == formatProtobuf {
-		return f.protobufFrame(t, object)
-	}
-	kind, err := json.Marshal(string(t))
-	if err != nil {
-		return err
-	}
-	for _, part := range [][]byte{[]byte(`{"type":`), kind, []byte(`,"object":`), object, []byte("}\n")} {
-		if _, err := f.w.Write(part); err != nil {
+		if err := protobufFrame(f.pending, t, object); err != nil {
 			return err
 		}
+	} else {
+		jsonFrame(f.pending, t, object)
 	}
-	return nil
+	if f.pending.Len() < bufferSize {
+		return nil
+	}
+	return f.flush()
 }
 
-func (f *frameWriter) protobufFrame(t fsm.EventType, object []byte) error {
+// jsonFrame appends an event. Its type is a plain word.
+func jsonFrame(to *bytes.Buffer, t fsm.EventType, object []byte) {
+	to.WriteString(`{"type":"`)
+	to.WriteString(string(t))
+	to.WriteString(`","object":`)
+	to.Write(object)
+	to.WriteString("}\n")
+}
+
+func protobufFrame(to *bytes.Buffer, t fsm.EventType, object []byte) error {
 	e := metav1.WatchEvent{Type: string(t), Object: runtime.RawExtension{Raw: object}}
 	data, err := e.Marshal()
 	if err != nil {
 		return fmt.Errorf("encode watch event: %w", err)
 	}
-	if _, err := f.w.Write(binary.BigEndian.AppendUint32(nil, uint32(len(data)))); err != nil {
-		return err
-	}
-	_, err = f.w.Write(data)
-	return err
+	to.Write(binary.BigEndian.AppendUint32(to.AvailableBuffer(), uint32(len(data))))
+	to.Write(data)
+	return nil
 }

@@ -1,10 +1,14 @@
 package api_test
 
 import (
+	"encoding/base64"
+	"encoding/json"
 	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
+
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/holt-project/holt/fsm"
 	"github.com/holt-project/holt/server/kinds"
@@ -13,16 +17,17 @@ import (
 // Whatever a client sends, the answer is its own fault or a success: never a panic or an internal error. Bodies, patches,
 // selectors, continue tokens and options all go through here.
 func FuzzRequest(f *testing.F) {
-	merge, json, yaml := "application/merge-patch+json", "application/json-patch+json", "application/yaml"
+	merge, jsonPatch, yaml := "application/merge-patch+json", "application/json-patch+json", "application/yaml"
 	strategic, proto := "application/strategic-merge-patch+json", "application/vnd.kubernetes.protobuf"
 	for _, s := range [][4]string{
 		{"POST", "", "", configMap("b", "1")}, {"POST", "dryRun=All", yaml, "metadata: {name: b}\ndata: {a: &x b, c: *x}"},
 		{"POST", "fieldValidation=Strict", proto, "k8s\x00\n\x0f\n\x02v1\x12\tConfigMap\x12\x05\n\x03\n\x01p\x1a\x00\"\x00"},
 		{"PUT", "", "", configMap("a", "2")}, {"PATCH", "", merge, `{"data":{"k":null}}`}, {"PATCH", "", strategic, `{"data":{"$patch":"delete"}}`},
 		{"PATCH", "", strategic, `{"metadata":{"finalizers":["a/b"],"$deleteFromPrimitiveList/finalizers":["c/d"]}}`},
-		{"PATCH", "", json, `[{"op":"copy","from":"/data","path":"/metadata/labels"},{"op":"remove","path":"/data/k"}]`},
-		{"GET", "labelSelector=a in (b,c),!d&fieldSelector=metadata.name!=x", "", ""}, {"GET", "limit=1&continue=eyJ2IjoxLCJydiI6MiwibiI6ImEifQ", "", ""},
-		{"GET", "resourceVersion=1&resourceVersionMatch=Exact", "", ""}, {"DELETE", "propagationPolicy=Orphan&gracePeriodSeconds=-1", "", ""},
+		{"PATCH", "", jsonPatch, `[{"op":"copy","from":"/data","path":"/metadata/labels"},{"op":"remove","path":"/data/k"}]`},
+		{"GET", "labelSelector=a in (b,c),!d&fieldSelector=metadata.name!=x", "", ""}, {"GET", "limit=1&continue=eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6Miwic3RhcnQiOiJkZWZhdWx0L2FcdTAwMDAifQ", "", ""},
+		{"GET", "resourceVersion=1&resourceVersionMatch=Exact", "", ""},
+		{"GET", "sendInitialEvents=x&timeoutSeconds=-1&allowWatchBookmarks=2", "", ""}, {"DELETE", "propagationPolicy=Orphan&gracePeriodSeconds=-1", "", ""},
 		{"DELETE", "", "", `{"preconditions":{"uid":"x"},"dryRun":["All"]}`},
 	} {
 		f.Add(s[0], s[1], s[2], s[3])
@@ -48,5 +53,54 @@ func FuzzRequest(f *testing.F) {
 		}
 		do(method, configMaps, query, contentType, body)
 		do(method, configMaps+"/a", query, contentType, body)
+	})
+}
+
+// Whatever a continue token says, the page is of the namespace that was asked for, in order, and an error is the client's.
+func FuzzContinueToken(f *testing.F) {
+	c := newClusterOf(f, fsm.New(kinds.Builtin().Schema(), 0))
+	h := c.handler()
+	do := func(method, path, body string) *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(method, path, strings.NewReader(body)))
+		return w
+	}
+	for _, ns := range []string{"default", "other"} {
+		do("POST", "/api/v1/namespaces", `{"metadata":{"name":"`+ns+`"}}`)
+		for _, name := range []string{"a", "b", "c"} {
+			do("POST", "/api/v1/namespaces/"+ns+"/configmaps", configMap(name, "1"))
+		}
+	}
+	var l corev1.ConfigMapList
+	if err := json.Unmarshal(do("GET", configMaps+"?limit=1", "").Body.Bytes(), &l); err != nil {
+		f.Fatal(err)
+	}
+	good, err := base64.RawURLEncoding.DecodeString(l.Continue)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(string(good), true)
+	f.Add(strings.Replace(string(good), "default", "other", 1), true)
+	f.Add(l.Continue, false)
+	f.Fuzz(func(t *testing.T, token string, inside bool) {
+		if inside {
+			token = base64.RawURLEncoding.EncodeToString([]byte(token))
+		}
+		w := do("GET", configMaps+"?limit=2&continue="+url.QueryEscape(token), "")
+		if w.Code != 200 {
+			if w.Code < 400 || w.Code >= 500 {
+				t.Errorf("%q: %d: %s", token, w.Code, w.Body)
+			}
+			return
+		}
+		var l corev1.ConfigMapList
+		if err := json.Unmarshal(w.Body.Bytes(), &l); err != nil {
+			t.Fatal(err)
+		}
+		for i, cm := range l.Items {
+			if cm.Namespace != "default" || (i > 0 && l.Items[i-1].Name >= cm.Name) {
+				t.Errorf("%q: %s/%s on the page", token, cm.Namespace, cm.Name)
+			}
+		}
 	})
 }

@@ -11,9 +11,9 @@ import (
 
 // openPaths serves what anyone may ask for without authentication: the version, and whether the server is healthy.
 type openPaths struct {
-	consensus Consensus
-	release   version.Info
-	out       *responder
+	leadership Leadership
+	release    version.Info
+	out        *responder
 }
 
 // handler returns the handler of path, or nil if it is not an open one.
@@ -30,7 +30,7 @@ func (p *openPaths) handler(path string) http.HandlerFunc {
 }
 
 func (p *openPaths) hasLeader() bool {
-	name, _, self := p.consensus.Leader()
+	name, _, self := p.leadership.Leader()
 	return self || name != ""
 }
 

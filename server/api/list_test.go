@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/yaml"
 
+	"github.com/holt-project/holt/fsm"
 	"github.com/holt-project/holt/server/kinds"
 )
 
@@ -100,19 +101,32 @@ func TestListInPages(t *testing.T) {
 	}
 }
 
-func TestContinueOfWhatIsGone(t *testing.T) {
-	c := newCluster(t)
-	for _, n := range []string{"a", "b"} {
+// A page taken on one server goes on on any other. When its revision is gone, the answer offers the rest of the list at
+// the newest one.
+func TestContinueElsewhereAndTooLate(t *testing.T) {
+	c := newClusterOf(t, fsm.New(kinds.Builtin().Schema(), 2))
+	c.url = serve(t, newHTTP(c.handler()))
+	c.must("POST", "/api/v1/namespaces", `{"metadata":{"name":"default"}}`, 201)
+	for _, n := range []string{"a", "c"} {
 		c.must("POST", configMaps, configMap(n, "1"), 201)
 	}
 	var l corev1.ConfigMapList
 	c.must("GET", configMaps+"?limit=1", "", 200).decode(t, &l)
-	other := newClusterOf(t, c.store) // a server that has not kept the view
+	other := newClusterOf(t, c.store)
 	other.url = serve(t, newHTTP(other.handler()))
-	other.must("GET", configMaps+"?limit=1&continue="+l.Continue, "", 200)
-	c.must("POST", configMaps, configMap("c", "1"), 201)
-	if s := other.must("GET", configMaps+"?limit=1&continue="+l.Continue, "", 410).status(t); s.Reason != metav1.StatusReasonExpired {
+	c.must("POST", configMaps, configMap("b", "1"), 201)
+	if got := other.names(configMaps + "?limit=1&continue=" + l.Continue); got != "c" {
+		t.Errorf("the second page: %q", got)
+	}
+	for i := range 4 {
+		c.patch("merge-patch+json", configMaps+"/c", fmt.Sprintf(`{"data":{"k":"x%d"}}`, i), 200)
+	}
+	s := other.must("GET", configMaps+"?limit=1&continue="+l.Continue, "", 410).status(t)
+	if s.Reason != metav1.StatusReasonExpired || s.Continue == "" {
 		t.Errorf("%+v", s)
+	}
+	if got := other.names(configMaps + "?continue=" + s.Continue); got != "b c" {
+		t.Errorf("the rest at the newest revision: %q", got)
 	}
 }
 
@@ -121,12 +135,19 @@ func TestRevisionsOfReads(t *testing.T) {
 	c.must("POST", configMaps, configMap("a", "1"), 201)
 	c.must("GET", configMaps+"/a?resourceVersion=2", "", 200)
 	c.must("GET", configMaps+"?resourceVersion=1&resourceVersionMatch=NotOlderThan", "", 200)
-	c.must("GET", configMaps+"?resourceVersion=2&resourceVersionMatch=Exact", "", 200)
-	c.must("GET", configMaps+"?resourceVersion=1&resourceVersionMatch=Exact", "", 410)
-	c.must("GET", configMaps+"?resourceVersion=x", "", 422)
-	c.must("GET", configMaps+"?resourceVersionMatch=Exact", "", 400)
+	if got := c.names(configMaps + "?resourceVersion=1&resourceVersionMatch=Exact"); got != "" {
+		t.Errorf("before anything was there: %q", got)
+	}
+	if got := c.names(configMaps + "?resourceVersion=2&resourceVersionMatch=Exact"); got != "a" {
+		t.Errorf("at its creation: %q", got)
+	}
+	c.must("GET", configMaps+"?resourceVersion=x", "", 400)
+	c.must("GET", configMaps+"/a?resourceVersion=-1", "", 400)
+	if s := c.must("GET", configMaps+"?resourceVersionMatch=Exact", "", 422).status(t); s.Reason != metav1.StatusReasonInvalid || s.Details.Kind != "ListOptions" {
+		t.Errorf("%+v", s)
+	}
 	s := c.must("GET", configMaps+"?resourceVersion=99&timeout=50ms", "", 504).status(t)
-	if s.Details == nil || s.Details.RetryAfterSeconds == 0 || len(s.Details.Causes) != 1 || s.Details.Causes[0].Type != metav1.CauseTypeResourceVersionTooLarge {
+	if s.Details == nil || s.Details.RetryAfterSeconds != 1 || len(s.Details.Causes) != 1 || s.Details.Causes[0].Type != metav1.CauseTypeResourceVersionTooLarge {
 		t.Errorf("%+v", s)
 	}
 }

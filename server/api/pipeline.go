@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"io"
 	"net/http"
 	"runtime/debug"
 	"strings"
@@ -47,7 +46,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s.log.Debug("request", "id", id, "user", user.Name, "verb", info.Verb, "path", info.Path)
 	if !info.ResourceRequest {
-		s.nonResource(w, r)
+		s.within(s.bounds.reads, w, r, user.Name, "requests", func() { s.nonResource(w, r) })
 		return
 	}
 	s.resource(w, &request{http: r, info: info, user: user, query: r.URL.Query()}, forwarded)
@@ -102,27 +101,35 @@ func (s *Server) resource(w http.ResponseWriter, r *request, forwarded bool) {
 		s.out.fail(w, r.http, err)
 		return
 	}
+	user := r.user.Name
 	switch {
 	case r.sub != nil && r.sub.Connect:
-		s.streaming(w, r, s.logs.serve)
+		s.within(s.bounds.streams, w, r.http, user, "watches and logs", func() { s.logs.serve(w, r) })
 	case r.info.Verb == "watch":
-		s.streaming(w, r, s.watches.serve)
+		s.within(s.bounds.streams, w, r.http, user, "watches and logs", func() { s.watches.serve(w, r) })
+	case r.info.write() && forwarded:
+		s.forwarder.serve(w, r, true)
 	case r.info.write():
-		s.forwarder.serve(w, r, forwarded)
+		s.within(s.bounds.writes, w, r.http, user, "writes", func() { s.forwarder.serve(w, r, false) })
 	default:
-		ctx, cancel := context.WithTimeout(r.http.Context(), s.timeout.of(r.query))
-		defer cancel()
-		handle := s.reader.get
-		if r.info.Verb == "list" {
-			handle = s.reader.list
-		}
-		res, err := handle(ctx, r)
-		if err != nil {
-			s.out.fail(w, r.http, err)
-			return
-		}
-		s.out.send(w, r, res)
+		s.within(s.bounds.reads, w, r.http, user, "reads", func() { s.read(w, r) })
 	}
+}
+
+// read serves a get or a list.
+func (s *Server) read(w http.ResponseWriter, r *request) {
+	ctx, cancel := context.WithTimeout(r.http.Context(), s.timeout.of(r.query))
+	defer cancel()
+	handle := s.reader.get
+	if r.info.Verb == "list" {
+		handle = s.reader.list
+	}
+	res, err := handle(ctx, r)
+	if err != nil {
+		s.out.fail(w, r.http, err)
+		return
+	}
+	s.out.send(w, r, res)
 }
 
 // locate checks that the URL stands for something, and that the verb makes sense there.
@@ -197,12 +204,4 @@ func (s *Server) identify(r *http.Request) (user auth.User, forwarded bool, err 
 		return user, false, nil
 	}
 	return remoteUser(r.Header), true, nil
-}
-
-// readBody takes the whole body of a write.
-func readBody(r *http.Request) ([]byte, error) {
-	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
-		return nil, errMediaType(acceptedTypes + " (not compressed)")
-	}
-	return io.ReadAll(r.Body)
 }

@@ -101,7 +101,11 @@ func TestErrorsOfTheConsensus(t *testing.T) {
 		{natural{large: true}, 413, metav1.StatusReasonRequestEntityTooLarge},
 	} {
 		c.log.set(func(l *log) { l.fail = func() error { return tc.err } })
-		s := c.must("POST", configMaps, configMap("a", "1"), tc.code).status(t)
+		a := c.must("POST", configMaps+"?timeout=50ms", configMap("a", "1"), tc.code)
+		s := a.status(t)
+		if (tc.code == 413) != (a.header.Get("Retry-After") == "") {
+			t.Errorf("%v: Retry-After %q", tc.err, a.header.Get("Retry-After"))
+		}
 		if s.Reason != tc.reason || (tc.code != 413 && (s.Details == nil || s.Details.RetryAfterSeconds == 0)) {
 			t.Errorf("%v: %+v", tc.err, s)
 		}

@@ -14,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/holt-project/holt/fsm"
+	"github.com/holt-project/holt/server/storage"
 )
 
 // defaultContainerAnnotation names the container that kubectl means when none is named.
@@ -24,7 +25,7 @@ var logQuery = []string{"follow", "tailLines", "sinceSeconds", "sinceTime", "tim
 
 // podLogs passes on the logs of containers from the agents of their nodes.
 type podLogs struct {
-	reader  *reader
+	store   *storage.Store
 	agents  AgentDialer // nil refuses
 	out     *responder
 	timeout requestTimeout // of the way to the pod and its node; the log itself may take any time
@@ -87,10 +88,10 @@ func (l *podLogs) pass(w http.ResponseWriter, r *request) error {
 func (l *podLogs) podAndNode(r *request) (*corev1.Pod, *corev1.Node, error) {
 	ctx, cancel := context.WithTimeout(r.http.Context(), time.Duration(l.timeout))
 	defer cancel()
-	if err := l.reader.linearize(ctx); err != nil {
+	if err := l.store.Linearize(ctx); err != nil {
 		return nil, nil, err
 	}
-	v := l.reader.store.View()
+	v := l.store.View()
 	o, ok := v.Get(r.key())
 	if !ok {
 		return nil, nil, apierrors.NewNotFound(r.resource(), r.info.Name)

@@ -9,7 +9,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/holt-project/holt/fsm"
@@ -30,8 +29,8 @@ type request struct {
 	body []byte
 	// warnings are sent to the client as Warning headers.
 	warnings []string
-	// createUID is the UID of the object that a create makes, the same on every server that tries it.
-	createUID types.UID
+	// attempt is which try of a write this is.
+	attempt attempt
 }
 
 func (r *request) key() fsm.Key { return r.kind.Key(r.info.Namespace, r.info.Name) }

@@ -109,10 +109,7 @@ func encodePlain(k *kinds.Kind, res response, f format) ([][]byte, error) {
 
 // write sends a body in segments, compressed if it is large and the client can read that.
 func write(w http.ResponseWriter, r *http.Request, code int, segments [][]byte) {
-	n := 0
-	for _, s := range segments {
-		n += len(s)
-	}
+	n := length(segments)
 	out := io.Writer(w)
 	w.Header().Add("Vary", "Accept-Encoding")
 	if n >= gzipThreshold && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
@@ -125,11 +122,29 @@ func write(w http.ResponseWriter, r *http.Request, code int, segments [][]byte) 
 		w.Header().Set("Content-Length", strconv.Itoa(n))
 		w.WriteHeader(code)
 	}
+	_ = writeAll(out, segments) // an error is that the client is gone: there is nobody to tell
+}
+
+// writeAll writes the segments in pieces of about bufferSize.
+func writeAll(out io.Writer, segments [][]byte) error {
+	b := newBuffer()
+	defer func() { releaseBuffer(b) }()
 	for _, s := range segments {
-		if _, err := out.Write(s); err != nil {
-			return // the client is gone: there is nobody to tell
+		if b.Len()+len(s) > bufferSize && b.Len() > 0 {
+			if _, err := b.WriteTo(out); err != nil {
+				return err
+			}
 		}
+		if len(s) >= bufferSize {
+			if _, err := out.Write(s); err != nil {
+				return err
+			}
+			continue
+		}
+		b.Write(s)
 	}
+	_, err := b.WriteTo(out)
+	return err
 }
 
 // fail answers with the error's Status, in a form that the client reads.

@@ -10,7 +10,7 @@ type Server struct {
 	cfg     Config
 	log     *slog.Logger
 	timeout requestTimeout
-	streams *streamCounts
+	bounds  bounds
 	out     *responder
 
 	open      *openPaths
@@ -22,22 +22,23 @@ type Server struct {
 
 // New makes a Server. It fails if a required part is missing.
 func New(cfg Config) (*Server, error) {
-	if cfg.Kinds == nil || cfg.Store == nil || cfg.Consensus == nil || cfg.Auth == nil || cfg.Authz == nil {
-		return nil, errors.New("api: Kinds, Store, Consensus, Auth and Authz must be set")
+	if cfg.Kinds == nil || cfg.Store == nil || cfg.Leadership == nil || cfg.Auth == nil || cfg.Authz == nil {
+		return nil, errors.New("api: Kinds, Store, Leadership, Auth and Authz must be set")
 	}
 	cfg = cfg.withDefaults()
 	out := &responder{log: cfg.Log, now: cfg.Now}
 	timeout := requestTimeout(cfg.RequestTimeout)
-	reader := &reader{store: cfg.Store, consensus: cfg.Consensus, pages: newPageViews(cfg.Now)}
-	writer := &writer{store: cfg.Store, consensus: cfg.Consensus, steps: cfg.Admit, now: cfg.Now}
+	bounds := newBounds(cfg.Limits)
+	writer := &writer{store: cfg.Store, steps: cfg.Admit, now: cfg.Now}
 	return &Server{
-		cfg: cfg, log: cfg.Log, timeout: timeout, streams: &streamCounts{open: map[string]int{}}, out: out,
-		open:    &openPaths{consensus: cfg.Consensus, release: cfg.Version, out: out},
-		reader:  reader,
-		watches: &watches{reader: reader, out: out, timeout: timeout, bookmarkEvery: cfg.BookmarkEvery},
-		logs:    &podLogs{reader: reader, agents: cfg.Agents, out: out, timeout: timeout},
+		cfg: cfg, log: cfg.Log, timeout: timeout, bounds: bounds, out: out,
+		open:    &openPaths{leadership: cfg.Leadership, release: cfg.Version, out: out},
+		reader:  &reader{store: cfg.Store},
+		watches: &watches{store: cfg.Store, out: out, timeout: timeout},
+		logs:    &podLogs{store: cfg.Store, agents: cfg.Agents, out: out, timeout: timeout},
 		forwarder: &forwarder{
-			consensus: cfg.Consensus, writer: writer, transport: cfg.Forward, out: out, timeout: timeout, log: cfg.Log,
+			leadership: cfg.Leadership, writer: writer, transport: cfg.Forward, bodies: bounds.bodies, out: out,
+			timeout: timeout, log: cfg.Log,
 		},
 	}, nil
 }

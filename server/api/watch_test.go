@@ -18,13 +18,13 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/holt-project/holt/fsm"
-	"github.com/holt-project/holt/server/api"
 	"github.com/holt-project/holt/server/kinds"
+	"github.com/holt-project/holt/server/storage"
 )
 
 // stream is a watch as a client sees it.
 type stream struct {
-	t    *testing.T
+	t    testing.TB
 	body *bufio.Reader
 	res  *http.Response
 }
@@ -139,12 +139,14 @@ func TestWatchInitialEvents(t *testing.T) {
 	}
 	c.must("POST", configMaps, configMap("b", "2"), 201)
 	w.want("ADDED b 2 @3")
-	c.must("GET", configMaps+"?watch=1&sendInitialEvents=true", "", 400)
-	c.must("GET", configMaps+"?watch=1&resourceVersionMatch=NotOlderThan", "", 400)
+	c.must("GET", configMaps+"?watch=1&sendInitialEvents=true", "", 422)
+	c.must("GET", configMaps+"?watch=1&resourceVersionMatch=NotOlderThan", "", 422)
 }
 
 func TestWatchBookmarks(t *testing.T) {
-	c := newCluster(t, func(cfg *api.Config) { cfg.BookmarkEvery = time.Millisecond })
+	c := newCluster(t)
+	c.cfg.Store = storage.New(c.store, c.log, time.Millisecond)
+	c.url = serve(t, newHTTP(c.handler()))
 	w := c.watch("resourceVersion=1&allowWatchBookmarks=true")
 	c.must("POST", pods, podBody("p", ""), 201) // a change that this watch does not show
 	w.want("BOOKMARK   @2")

@@ -14,6 +14,7 @@ import (
 
 	"github.com/holt-project/holt/fsm"
 	"github.com/holt-project/holt/server/admission"
+	"github.com/holt-project/holt/server/storage"
 )
 
 // maxAttempts bounds how often one write is tried against concurrent ones before the client gets a conflict.
@@ -21,14 +22,13 @@ const maxAttempts = 16
 
 // writer carries out writes on the server that leads.
 type writer struct {
-	store     Store
-	consensus Consensus
-	steps     []admission.Step
-	now       func() time.Time
+	store *storage.Store
+	steps []admission.Step
+	now   func() time.Time
 }
 
-// write carries out the write that r asks for.
-func (wr *writer) write(ctx context.Context, r *request) (response, error) {
+// carryOutVerb is one attempt at the write that r asks for.
+func (wr *writer) carryOutVerb(ctx context.Context, r *request) (response, error) {
 	switch {
 	case r.sub != nil && r.info.Verb == "create":
 		return wr.createSub(ctx, r)
@@ -44,19 +44,33 @@ func (wr *writer) write(ctx context.Context, r *request) (response, error) {
 	return wr.deleteCollection(ctx, r)
 }
 
-// propose proposes one op. Its error is a leader's refusal, or an unknown outcome; a failed precondition is in the
-// result.
-func (wr *writer) propose(ctx context.Context, op fsm.Op) (fsm.Result, error) {
-	results, err := wr.consensus.Propose(ctx, []fsm.Op{op})
+// propose proposes one op of r's request. Its error is a leader's refusal, an unknown outcome, or the outcome of an
+// earlier attempt; a failed precondition is in the result.
+func (wr *writer) propose(ctx context.Context, r *request, op fsm.Op) (fsm.Result, error) {
+	op.Request = r.attempt.request
+	results, err := wr.store.Propose(ctx, []fsm.Op{op})
 	switch {
 	case err == nil && len(results) == 1:
-		return results[0], nil
+		return r.attempt.result(results[0])
 	case err == nil:
 		return fsm.Result{}, unknownError{errors.New("the log returned no result")}
 	case isNotLeader(err), isNoQuorum(err), isTooLarge(err), isOverloaded(err), isUnknown(err):
 		return fsm.Result{}, err
 	}
 	return fsm.Result{}, unknownError{err}
+}
+
+// result takes note of what the log says about the attempt's request.
+func (a *attempt) result(res fsm.Result) (fsm.Result, error) {
+	switch {
+	case res.Earlier != nil:
+		return res, &decidedError{res}
+	case errors.Is(res.Err, fsm.ErrForgotten), errors.Is(res.Err, fsm.ErrVoid):
+		return res, res.Err
+	case res.Err == nil && a.named():
+		a.spent = true
+	}
+	return res, nil
 }
 
 func outcomeOf(res fsm.Result, err error) admission.Outcome {
@@ -96,7 +110,7 @@ func (wr *writer) modify(ctx context.Context, r *request, key fsm.Key, dry bool,
 		view := wr.store.View()
 		c, old, err := planned(view, r, key, plan)
 		if stale(err) && !fresh {
-			if err := wr.consensus.Linearize(ctx); err != nil {
+			if err := wr.store.Linearize(ctx); err != nil {
 				return outcome{}, err
 			}
 			fresh = true
@@ -152,7 +166,7 @@ func (wr *writer) carryOut(ctx context.Context, r *request, v fsm.View, old *fsm
 	if op.Verb == fsm.Update && bytes.Equal(op.Raw, old.Raw) {
 		return wr.unchanged(ctx, old)
 	}
-	res, err := wr.propose(ctx, op)
+	res, err := wr.propose(ctx, r, op)
 	result = outcomeOf(res, err)
 	switch {
 	case err != nil:
@@ -160,14 +174,14 @@ func (wr *writer) carryOut(ctx context.Context, r *request, v fsm.View, old *fsm
 	case errors.Is(res.Err, fsm.ErrConflict), errors.Is(res.Err, fsm.ErrNotFound):
 		return outcome{}, true, nil
 	case res.Err != nil:
-		return outcome{}, false, apierrors.NewInternalError(res.Err)
+		return outcome{}, false, res.Err
 	}
 	return outcome{object: res.Object, removed: c.remove}, false, nil
 }
 
 // unchanged answers a write that changes nothing without writing to the log, if old is still the newest.
 func (wr *writer) unchanged(ctx context.Context, old *fsm.Object) (done outcome, again bool, err error) {
-	if err := wr.consensus.Linearize(ctx); err != nil {
+	if err := wr.store.Linearize(ctx); err != nil {
 		return outcome{}, false, err
 	}
 	now, ok := wr.store.View().Get(old.Key)

@@ -104,6 +104,45 @@ func TestLeaderLostWithoutAWord(t *testing.T) {
 	}
 }
 
+// What a leader that is cut off leaves open is proposed again at the next one, under the same IDs, and so is what was
+// acknowledged: each is applied once, whichever of the two entries comes first.
+func TestRequestsAreAppliedOnceAcrossLeaders(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3, nil)
+	c.write(create(t, "x", "begin"))
+	const rounds, writers = 3, 16
+	for round := range rounds {
+		old := c.leader()
+		ops, errs := make([]fsm.Op, writers), make([]error, writers)
+		var wg sync.WaitGroup
+		answered := make(chan struct{}, writers)
+		for i := range ops {
+			ops[i] = update(t, "x", fmt.Sprint(round, " ", i))
+			ops[i].Request = fsm.Request{ID: fsm.RequestID{1, byte(round), byte(i)}, Since: 1}
+			wg.Go(func() {
+				_, errs[i] = old.Propose(c.ctx(), ops[i:i+1])
+				answered <- struct{}{}
+			})
+		}
+		<-answered // the rest is under way
+		c.net.isolate(old.address, true)
+		wg.Wait()
+		for i, op := range ops {
+			if errs[i] != nil {
+				t.Logf("write %d: %v", i, errs[i])
+			}
+			if r := c.write(op)[0]; r.Err != nil || (errs[i] == nil && r.Earlier == nil) {
+				t.Errorf("write %d, first %v: %+v", i, errs[i], r)
+			}
+		}
+		c.net.isolate(old.address, false)
+		c.sameDigest()
+	}
+	if got, want := c.leader().store.View().Revision(), uint64(1+rounds*writers); got != want {
+		t.Errorf("%d changes, want %d", got, want)
+	}
+}
+
 func TestCutOffLeaderNeitherReadsNorWrites(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 3, nil)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/holt-project/holt/internal/seal"
 	"github.com/holt-project/holt/server/consensus/disk"
 )
 
@@ -72,6 +73,8 @@ type Config struct {
 	SnapshotTrailing  uint64
 	// Storage opens what is kept in DataDir. Nil stands for disk.OpenFiles; a simulation brings its own.
 	Storage func(dir string, log hclog.Logger) (disk.Storage, error)
+	// Keys encrypt what is kept in DataDir; another ring may be swapped in. Nil keeps everything in plain text, for tests.
+	Keys *seal.Holder
 	// Log may be nil: slog.Default then.
 	Log *slog.Logger
 	// Fatal is called when the server cannot go on without risk to the data. If it returns, the node applies

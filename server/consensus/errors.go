@@ -47,6 +47,8 @@ var (
 	// ErrDamaged says that the data folder cannot be read. Join with an empty folder to get the state from the
 	// other servers.
 	ErrDamaged = disk.ErrDamaged
+	// ErrMissingKey says that the data folder is whole, but sealed with a key that Config.Keys lacks. The error names it.
+	ErrMissingKey = disk.ErrMissingKey
 )
 
 // ErrDiverged says that this server's state is not what the log makes of it on the others. Open fails with it too, from

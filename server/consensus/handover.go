@@ -99,17 +99,27 @@ func (h *handover) to(ctx context.Context, target raft.Server) error {
 	return h.deposed(ctx, target, changed)
 }
 
+// alone makes this server stand for election at once if it is the only voter: there is no leader to wait for.
+func (h *handover) alone() {
+	if v := h.members.voters(); len(v) == 1 && v[0].ID == h.leadership.self.id {
+		h.trans.inject(h.request())
+	}
+}
+
 // call tells the target to stand for election, without asking first whether anybody would vote for it.
 func (h *handover) call(target raft.Server) error {
-	request := &raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{
+	if err := h.trans.TimeoutNow(target.ID, target.Address, h.request(), &raft.TimeoutNowResponse{}); err != nil {
+		return fmt.Errorf("%s was not told to take over: %w", target.ID, err)
+	}
+	return nil
+}
+
+func (h *handover) request() *raft.TimeoutNowRequest {
+	return &raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{
 		ProtocolVersion: raft.ProtocolVersionMax,
 		ID:              []byte(h.leadership.self.id),
 		Addr:            []byte(h.leadership.cfg.Address),
 	}}
-	if err := h.trans.TimeoutNow(target.ID, target.Address, request, &raft.TimeoutNowResponse{}); err != nil {
-		return fmt.Errorf("%s was not told to take over: %w", target.ID, err)
-	}
-	return nil
 }
 
 // deposed waits until this server no longer leads. changed is from before the target was called.

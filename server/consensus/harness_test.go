@@ -2,6 +2,7 @@ package consensus_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -19,7 +20,12 @@ import (
 	"github.com/holt-project/holt/server/consensus"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(victimEnv); dir != "" {
+		os.Exit(victim(dir))
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // patience bounds waits that must end; no test says how fast.
 const patience = 60 * time.Second
@@ -36,15 +42,18 @@ func newStore() *fsm.Store {
 
 func configMap(t testing.TB, name, value string) []byte {
 	t.Helper()
-	cm := &corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default"},
-		Data:       map[string]string{"value": value},
-	}
-	raw, err := cm.Marshal()
+	raw, err := configMapOf(name, value).Marshal()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return raw
+}
+
+func configMapOf(name, value string) *corev1.ConfigMap {
+	return &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default"},
+		Data:       map[string]string{"value": value},
+	}
 }
 
 func create(t testing.TB, name, value string) fsm.Op {
@@ -131,11 +140,16 @@ type endpoint struct {
 
 func (n *network) listen(t testing.TB, address string) *endpoint {
 	t.Helper()
-	l, err := net.Listen("tcp", address)
+	e, err := n.tryListen(address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &endpoint{l, n}
+	return e
+}
+
+func (n *network) tryListen(address string) (*endpoint, error) {
+	l, err := net.Listen("tcp", address)
+	return &endpoint{l, n}, err
 }
 
 func (e *endpoint) address() string { return e.Addr().String() }
@@ -195,12 +209,18 @@ func newCluster(t testing.TB, size int, tune func(*consensus.Config)) *cluster {
 // join makes the server a voter, through whoever leads.
 func (c *cluster) join(s *server) {
 	c.t.Helper()
-	leader := c.leader()
-	if err := leader.Join(c.ctx(), s.name, s.address); err != nil {
-		c.t.Fatalf("join %s: %v", s.name, err)
-	}
-	if err := leader.Promote(c.ctx(), s.name); err != nil {
-		c.t.Fatalf("promote %s: %v", s.name, err)
+	for {
+		leader := c.leader()
+		err := leader.Join(c.ctx(), s.name, s.address)
+		if err == nil {
+			err = leader.Group().Promote(c.ctx(), s.name)
+		}
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, consensus.ErrNotLeader) { // on a busy machine another one may lead by now
+			c.t.Fatalf("join %s: %v", s.name, err)
+		}
 	}
 }
 

@@ -28,10 +28,6 @@ type Observed struct {
 	Health *Health
 }
 
-// Observe asks all members how they are. Any server can do it, also without a leader: then the members are those that
-// this server knows of.
-func (n *Node) Observe(ctx context.Context) []Observed { return n.members.observe(ctx, n.store) }
-
 func healthOf(r *raft.Raft, store *fsm.Store) Health {
 	v := store.View()
 	return Health{Last: r.LastIndex(), Applied: r.AppliedIndex(), Revision: v.Revision(), Digest: v.Digest()}

@@ -25,7 +25,7 @@ type Member struct {
 func (n *Node) Members() []Member { return n.members.list() }
 
 // Join makes the server at address, which must be running, a member. Only the leader can do it. It may be repeated.
-// A new one does not vote until it is promoted: see Tend and Promote.
+// A new one does not vote until it is promoted: see Group.
 //
 // What came before the server is taken out first: one of its name with another disk, unless that still answers at
 // another address (ErrNameTaken), and one at its address under another name. A member that has moved gets its new
@@ -35,15 +35,9 @@ func (n *Node) Join(ctx context.Context, name, address string) error {
 	return n.members.join(ctx, name, address)
 }
 
-// Remove takes the server out of the cluster, whatever becomes of the majority: see Removable. Only the leader can do
+// Remove takes the server out of the cluster, whatever becomes of the majority: see Group.Removable. Only the leader can do
 // it. It may be repeated.
 func (n *Node) Remove(ctx context.Context, name string) error { return n.members.remove(ctx, name) }
-
-// Removable fails with ErrLastVoter, or with ErrQuorumAtRisk if the voters that answer now would be no majority
-// without the server; ErrNotMember if there is none of that name.
-func (n *Node) Removable(ctx context.Context, name string) error {
-	return n.members.removable(ctx, name)
-}
 
 // membership is the configuration of the Raft group.
 type membership struct {

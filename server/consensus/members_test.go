@@ -25,7 +25,7 @@ func (c *cluster) tend(p consensus.Policy, servers ...*server) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	for _, s := range servers {
-		wg.Go(func() { s.Lead(ctx, func(ctx context.Context) { s.Tend(ctx, p) }) })
+		wg.Go(func() { s.Lead(ctx, func(ctx context.Context) { s.Group().Tend(ctx, p) }) })
 	}
 	c.t.Cleanup(func() { cancel(); wg.Wait() })
 }
@@ -80,7 +80,7 @@ func TestANewServerVotesOnceItHasCaughtUp(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	before := c.member(gone.name).Voter // it may have been quick
-	if err := c.leader().Promote(ctx, gone.name); !before && !errors.Is(err, context.DeadlineExceeded) && !c.member(gone.name).Voter {
+	if err := c.leader().Group().Promote(ctx, gone.name); !before && !errors.Is(err, context.DeadlineExceeded) && !c.member(gone.name).Voter {
 		t.Errorf("promoting a server that is not there: %v", err)
 	}
 }
@@ -91,13 +91,13 @@ func TestRemovable(t *testing.T) {
 	leader, followers := c.leader(), c.followers()
 	check := func(name string, want error) {
 		t.Helper()
-		if err := leader.Removable(c.ctx(), name); !errors.Is(err, want) {
+		if err := leader.Group().Removable(c.ctx(), name); !errors.Is(err, want) {
 			t.Errorf("remove %s: %v, want %v", name, err, want)
 		}
 	}
 	check("nobody", consensus.ErrNotMember)
 	check(followers[0].name, nil)
-	if err := followers[0].Removable(c.ctx(), leader.name); !errors.Is(err, consensus.ErrNotLeader) {
+	if err := followers[0].Group().Removable(c.ctx(), leader.name); !errors.Is(err, consensus.ErrNotLeader) {
 		t.Errorf("asked of a follower: %v", err)
 	}
 	c.kill(followers[0])
@@ -115,16 +115,16 @@ func TestTransfer(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 3, nil)
 	old, heir := c.leader(), c.followers()[1]
-	if err := old.Transfer(c.ctx(), "nobody"); !errors.Is(err, consensus.ErrNotMember) {
+	if err := old.Group().Transfer(c.ctx(), "nobody"); !errors.Is(err, consensus.ErrNotMember) {
 		t.Errorf("to nobody: %v", err)
 	}
-	if err := old.Transfer(c.ctx(), old.name); !errors.Is(err, consensus.ErrNoHeir) {
+	if err := old.Group().Transfer(c.ctx(), old.name); !errors.Is(err, consensus.ErrNoHeir) {
 		t.Errorf("to itself: %v", err)
 	}
-	if err := heir.Transfer(c.ctx(), ""); !errors.Is(err, consensus.ErrNotLeader) {
+	if err := heir.Group().Transfer(c.ctx(), ""); !errors.Is(err, consensus.ErrNotLeader) {
 		t.Errorf("by a follower: %v", err)
 	}
-	if err := old.Transfer(c.ctx(), heir.name); err != nil {
+	if err := old.Group().Transfer(c.ctx(), heir.name); err != nil {
 		t.Fatal(err)
 	}
 	if now := c.leader(); now != heir {
@@ -133,7 +133,7 @@ func TestTransfer(t *testing.T) {
 	// A dead server is not tried, though nothing has been written that it lacks.
 	dead := c.followers()[0]
 	c.kill(dead)
-	if err := heir.Transfer(c.ctx(), ""); err != nil {
+	if err := heir.Group().Transfer(c.ctx(), ""); err != nil {
 		t.Errorf("with one server dead: %v", err)
 	}
 	if now := c.leader(); now == heir || now == dead {
@@ -175,7 +175,7 @@ func TestObserve(t *testing.T) {
 	c.sameDigest()
 	gone := c.followers()[0]
 	c.kill(gone)
-	for _, o := range c.leader().Observe(c.ctx()) {
+	for _, o := range c.leader().Group().Observe(c.ctx()) {
 		switch {
 		case (o.Name == gone.name) != (o.Health == nil):
 			t.Errorf("%s: %+v", o.Name, o.Health)

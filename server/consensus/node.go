@@ -20,6 +20,7 @@ type Node struct {
 
 	// What Open opens, in this order, and release closes.
 	storage disk.Storage
+	sealed  *disk.Sealed // the same; nil if nothing is encrypted
 	mux     *mux
 	trans   *transport
 	raft    *raft.Raft

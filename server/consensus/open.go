@@ -17,8 +17,8 @@ import (
 // messageTimeout bounds one message to another server and its answer.
 const messageTimeout = 5 * time.Second
 
-// Open starts the server in cfg.DataDir on store, which must be empty. It fails with ErrInUse, ErrForeign or
-// ErrDamaged.
+// Open starts the server in cfg.DataDir on store, which must be empty. It fails with ErrInUse, ErrForeign,
+// ErrDamaged or ErrMissingKey.
 func Open(cfg Config, store *fsm.Store) (*Node, error) {
 	cfg = cfg.withDefaults()
 	n := &Node{cfg: cfg, store: store, life: newLifetime(cfg.Timing.Request)}
@@ -27,6 +27,7 @@ func Open(cfg Config, store *fsm.Store) (*Node, error) {
 	}
 	n.life.spawn(n.proposer.loop)
 	n.life.spawn(n.auditor.loop)
+	n.handover.alone()
 	return n, nil
 }
 
@@ -45,6 +46,7 @@ func (n *Node) open() error {
 	if err := claim(n.cfg.DataDir, identity{Cluster: n.cfg.Cluster, Server: n.cfg.Name}); err != nil {
 		return err
 	}
+	n.protect()
 	if err := inQuarantine(n.cfg.DataDir); err != nil {
 		return err
 	}
@@ -57,19 +59,28 @@ func (n *Node) open() error {
 	return n.openRaft(log)
 }
 
-func (n *Node) openRaft(log hclog.Logger) error {
+// protect puts between raft and the disk what watches and seals its writes.
+func (n *Node) protect() {
 	guard := disk.NewGuard(n.storage, disk.Watch{
 		Slow: n.cfg.Timing.SlowDisk, OnSlow: n.evadeDisk, Dead: n.cfg.Timing.Disk, Fatal: n.cfg.Fatal,
 	})
-	logs, err := raft.NewLogCache(512, guard)
+	n.storage.Log, n.storage.Stable = guard, guard
+	if n.cfg.Keys != nil {
+		n.sealed = disk.Seal(n.storage, n.cfg.Keys, n.cfg.Cluster)
+		n.storage = n.sealed.Storage
+	}
+}
+
+func (n *Node) openRaft(log hclog.Logger) error {
+	logs, err := raft.NewLogCache(512, n.storage.Log)
 	if err != nil {
 		return err
 	}
-	existing, err := hasState(n.storage.Snapshots, logs, guard)
+	existing, err := hasState(n.storage)
 	if err != nil {
 		return err
 	}
-	if n.self, err = loadIncarnation(n.cfg.Name, guard, existing); err != nil {
+	if n.self, err = loadIncarnation(n.cfg.Name, n.storage.Stable, existing); err != nil {
 		return err
 	}
 	machine := &machine{store: n.store, fatal: n.cfg.Fatal, stop: n.life.ctx.Done(), digests: &digests{}}
@@ -87,7 +98,7 @@ func (n *Node) openRaft(log hclog.Logger) error {
 		Stream: n.mux, MaxPool: connPool, Timeout: messageTimeout, Logger: log,
 		MaxRPCsInFlight: 1, // no pipeline: see doc.go
 	}), logs)
-	if err := n.startRaft(n.cfg.raft(n.self.id, log), machine, logs, guard, existing); err != nil {
+	if err := n.startRaft(n.cfg.raft(n.self.id, log), machine, logs, existing); err != nil {
 		return err
 	}
 	machine.running.Store(true)
@@ -99,18 +110,17 @@ func (n *Node) openRaft(log hclog.Logger) error {
 }
 
 // hasState tells whether there is anything of raft's in the stores.
-func hasState(snapshots raft.SnapshotStore, logs raft.LogStore, stable raft.StableStore) (_ bool, err error) {
+func hasState(s disk.Storage) (_ bool, err error) {
 	defer disk.RecoverDamage(&err)
-	existing, err := raft.HasExistingState(logs, stable, snapshots)
+	existing, err := raft.HasExistingState(s.Log, s.Stable, s.Snapshots)
 	if err != nil {
 		return false, fmt.Errorf("%w: %v", ErrDamaged, err)
 	}
 	return existing, nil
 }
 
-func (n *Node) startRaft(conf *raft.Config, machine raft.FSM, logs raft.LogStore,
-	stable raft.StableStore, existing bool) (err error) {
-	snapshots := n.storage.Snapshots
+func (n *Node) startRaft(conf *raft.Config, machine raft.FSM, logs raft.LogStore, existing bool) (err error) {
+	stable, snapshots := n.storage.Stable, n.storage.Snapshots
 	defer disk.RecoverDamage(&err) // the library panics if entries are missing between snapshot and log
 	if !existing && n.cfg.Bootstrap {
 		if err := n.self.begin(); err != nil {
@@ -123,6 +133,9 @@ func (n *Node) startRaft(conf *raft.Config, machine raft.FSM, logs raft.LogStore
 		}
 	}
 	n.raft, err = raft.NewRaft(conf, machine, logs, stable, snapshots, n.trans)
+	if n.sealed != nil && n.sealed.Missing() != nil {
+		return n.sealed.Missing() // also if an older snapshot could be read: the keys are to be mended first
+	}
 	if err != nil && existing {
 		return fmt.Errorf("%w: %v", ErrDamaged, err)
 	}

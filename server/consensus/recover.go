@@ -20,6 +20,7 @@ var ErrNotAServer = errors.New("the folder is not a server's")
 type Survivor struct {
 	cfg     Config
 	storage disk.Storage
+	sealed  *disk.Sealed // nil without Config.Keys
 	self    *incarnation
 
 	// Members are those of the last configuration in the log, this server among them.
@@ -30,8 +31,8 @@ type Survivor struct {
 }
 
 // OpenSurvivor opens the data folder of a server that is not running, to recover its cluster. Of cfg it needs Name,
-// Cluster, DataDir, Storage and Log. It fails with ErrNotAServer, ErrInUse, ErrForeign, ErrDiverged or ErrDamaged, and
-// with ErrNotMember if the server is in no configuration. The caller closes the Survivor.
+// Cluster, DataDir, Keys, Storage and Log. It fails with ErrNotAServer, ErrInUse, ErrForeign, ErrDiverged, ErrMissingKey
+// or ErrDamaged, and with ErrNotMember if the server is in no configuration. The caller closes the Survivor.
 func OpenSurvivor(cfg Config) (_ *Survivor, err error) {
 	cfg = cfg.withDefaults()
 	if _, err := os.Stat(filepath.Join(cfg.DataDir, identityFile)); errors.Is(err, fs.ErrNotExist) {
@@ -54,6 +55,10 @@ func (s *Survivor) open() error {
 	if err := claim(s.cfg.DataDir, identity{Cluster: s.cfg.Cluster, Server: s.cfg.Name}); err != nil {
 		return err
 	}
+	if s.cfg.Keys != nil {
+		s.sealed = disk.Seal(s.storage, s.cfg.Keys, s.cfg.Cluster)
+		s.storage = s.sealed.Storage
+	}
 	if err := inQuarantine(s.cfg.DataDir); err != nil {
 		return err
 	}
@@ -63,7 +68,7 @@ func (s *Survivor) open() error {
 	if err := disk.Verify(s.storage.Log); err != nil {
 		return err
 	}
-	existing, err := hasState(s.storage.Snapshots, s.storage.Log, s.storage.Stable)
+	existing, err := hasState(s.storage)
 	if err != nil {
 		return err
 	}
@@ -144,7 +149,10 @@ func (s *Survivor) Recover(store *fsm.Store) (err error) {
 	_, trans := raft.NewInmemTransport(raft.ServerAddress(me.Address))
 	defer func() { err = errors.Join(err, trans.Close()) }()
 	conf := s.cfg.raft(next.id, newHCLog(s.cfg.Log))
-	err = raft.RecoverCluster(conf, m, s.storage.Log, s.storage.Stable, s.storage.Snapshots, trans, alone)
+	err = raft.RecoverCluster(conf, m, s.storage.Log, s.storage.Stable, newest{s.storage.Snapshots}, trans, alone)
+	if s.sealed != nil && s.sealed.Missing() != nil {
+		return s.sealed.Missing()
+	}
 	if err = errors.Join(err, failed); err != nil {
 		return fmt.Errorf("%w: %v", ErrDamaged, err)
 	}
@@ -154,6 +162,16 @@ func (s *Survivor) Recover(store *fsm.Store) (err error) {
 		return err
 	}
 	return s.storage.Stable.Set(keyLineage, []byte(randomNumber()))
+}
+
+// newest shows the newest snapshot only: where that cannot be read, the library would take an older one, and lose what
+// came in between.
+type newest struct{ raft.SnapshotStore }
+
+// List implements raft.SnapshotStore.
+func (n newest) List() ([]*raft.SnapshotMeta, error) {
+	all, err := n.SnapshotStore.List()
+	return all[:min(1, len(all))], err
 }
 
 func closedChannel() <-chan struct{} {

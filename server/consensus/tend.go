@@ -17,37 +17,6 @@ const (
 	tendTick = time.Second
 )
 
-// Tend looks after the members until ctx ends: it promotes those that have caught up, and removes dead ones as p says,
-// one change at a time. It is a service of the leader.
-func (n *Node) Tend(ctx context.Context, p Policy) {
-	t := &tender{
-		policy: p, members: n.members, log: n.cfg.Log.With("service", "members"),
-		stage: stage{members: n.members, with: map[raft.ServerID]time.Time{}},
-	}
-	t.run(ctx)
-}
-
-// Promote makes the non-voter of that name a voter once it has caught up; it waits for that. Only the leader can do
-// it. It may be repeated.
-func (n *Node) Promote(ctx context.Context, name string) error {
-	s := stage{members: n.members, with: map[raft.ServerID]time.Time{}}
-	for {
-		server, err := n.members.find(name)
-		if err != nil || server.Suffrage == raft.Voter {
-			return err
-		}
-		if !n.leadership.leads() {
-			return n.leadership.notLeader()
-		}
-		if s.look(ctx)[server.ID] {
-			return n.members.promote(ctx, server.ID)
-		}
-		if !sleep(ctx, nil, stagingTick) {
-			return context.Cause(ctx)
-		}
-	}
-}
-
 // promote makes the member of that ID a voter.
 func (m *membership) promote(ctx context.Context, id raft.ServerID) error {
 	ctx, cancel := m.life.bounded(ctx)

@@ -7,15 +7,7 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// Transfer hands leadership to the server of that name, or to the one that is furthest if name is empty. Only the
-// leader can do it. It returns when the new leader is known, or an election time later. It fails with ErrNotMember, or
-// with ErrNoHeir if the server, or any if none was named, does not vote, does not answer or did not win.
-func (n *Node) Transfer(ctx context.Context, name string) error {
-	ctx, cancel := n.life.bounded(ctx)
-	defer cancel()
-	return n.handover.give(ctx, name)
-}
-
+// give hands leadership to the server of that name, or to the one that is furthest if name is empty.
 func (h *handover) give(ctx context.Context, name string) error {
 	if !h.leadership.leads() {
 		return h.leadership.notLeader()

@@ -73,11 +73,13 @@ func clampCommit(a *raft.AppendEntriesRequest) {
 	a.LeaderCommitIndex = min(a.LeaderCommitIndex, last)
 }
 
-// inject gives raft a message that reached this server on another way than the library's.
-func (t *transport) inject(a *raft.AppendEntriesRequest) {
-	clampCommit(a)
+// inject gives raft a message that reached this server on another way than the library's. Nobody waits for the answer.
+func (t *transport) inject(message any) {
+	if a, ok := message.(*raft.AppendEntriesRequest); ok {
+		clampCommit(a)
+	}
 	select {
-	case t.consumer <- raft.RPC{Command: a, RespChan: make(chan raft.RPCResponse, 1)}:
+	case t.consumer <- raft.RPC{Command: message, RespChan: make(chan raft.RPCResponse, 1)}:
 	case <-t.stop:
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/holt-project/holt/fsm"
 	"github.com/holt-project/holt/internal/enroll"
 	"github.com/holt-project/holt/internal/pki"
+	"github.com/holt-project/holt/internal/seal"
 	"github.com/holt-project/holt/server/auth"
 )
 
@@ -41,6 +42,8 @@ type Desk struct {
 	// serverNames are the names under which every server serves, besides its own address.
 	serverNames pki.Subject
 	cluster     enroll.Cluster
+	// ring returns the keys with which servers encrypt what they keep.
+	ring func() seal.Ring
 	// local says that the servers are at loopback addresses, so that all nodes are on one machine.
 	local bool
 	log   *slog.Logger
@@ -48,8 +51,8 @@ type Desk struct {
 
 // NewDesk makes a desk of the server at address self. serviceIP is the address of the Service default/kubernetes.
 func NewDesk(state State, alive func(role, name string) bool, servers func() []string, self, serviceIP netip.Addr,
-	cluster enroll.Cluster, log *slog.Logger) *Desk {
-	return &Desk{state, alive, servers, ServerSubject("", netip.Addr{}, serviceIP), cluster, self.IsLoopback(), log}
+	cluster enroll.Cluster, ring func() seal.Ring, log *slog.Logger) *Desk {
+	return &Desk{state, alive, servers, ServerSubject("", netip.Addr{}, serviceIP), cluster, ring, self.IsLoopback(), log}
 }
 
 // ServerSubject is whom a server's certificate is for.
@@ -132,7 +135,12 @@ func (d *Desk) grant(ctx context.Context, req enroll.Request) (enroll.Grant, err
 	if err != nil {
 		return g, refusal{http.StatusBadRequest, err.Error()}
 	}
-	return enroll.Grant{Certificate: cert, GossipKey: cluster.GossipKey, Servers: d.servers(), Cluster: d.cluster}, nil
+	g = enroll.Grant{Certificate: cert, GossipKey: cluster.GossipKey, Servers: d.servers(), Cluster: d.cluster}
+	if req.Role == pki.RoleServer {
+		ring := d.ring()
+		g.KeyRing = &ring
+	}
+	return g, nil
 }
 
 // checkToken gives the same answer for an unknown token as for a wrong secret.

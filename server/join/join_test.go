@@ -20,6 +20,7 @@ import (
 	"github.com/holt-project/holt/fsm"
 	"github.com/holt-project/holt/internal/enroll"
 	"github.com/holt-project/holt/internal/pki"
+	"github.com/holt-project/holt/internal/seal"
 	"github.com/holt-project/holt/server/auth"
 	"github.com/holt-project/holt/server/consensus"
 	"github.com/holt-project/holt/server/join"
@@ -33,6 +34,7 @@ type world struct {
 	fingerprint string
 	agent       pki.Token
 	desk        *join.Desk
+	ring        seal.Ring
 	server      *httptest.Server
 
 	mu    sync.Mutex
@@ -67,12 +69,15 @@ func newWorld(t testing.TB) *world {
 	if w.fingerprint, err = pki.Fingerprint(a.CertPEM); err != nil {
 		t.Fatal(err)
 	}
+	if w.ring, err = seal.NewRing(time.Now()); err != nil {
+		t.Fatal(err)
+	}
 	w.put(t, join.Cluster{Authority: a, GossipKey: bytes.Repeat([]byte{7}, 32)}.Secret())
 	w.agent = w.token(t, pki.RoleAgent, time.Now().Add(time.Hour))
 	w.desk = join.NewDesk(w, w.isAlive, func() []string { return []string{"https://192.0.2.1:6443"} },
 		netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("10.43.0.1"), enroll.Cluster{
 			ClusterCIDR: netip.MustParsePrefix("10.42.0.0/16"), ServiceCIDR: netip.MustParsePrefix("10.43.0.0/16"), Domain: "cluster.local",
-		}, log)
+		}, func() seal.Ring { return w.ring }, log)
 	mux := http.NewServeMux()
 	mux.HandleFunc(enroll.PathCA, w.desk.CA)
 	mux.HandleFunc(enroll.PathJoin, w.desk.Join)

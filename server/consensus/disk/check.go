@@ -2,6 +2,7 @@ package disk
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 
@@ -33,7 +34,8 @@ func Check(l *raft.Log) error {
 	return nil
 }
 
-// Verify reads the whole log: every entry must be there, in order, and what its leader made. It fails with ErrDamaged.
+// Verify reads the whole log: every entry must be there, in order, and what its leader made. It fails with ErrDamaged or
+// ErrMissingKey.
 func Verify(log raft.LogStore) (err error) {
 	defer RecoverDamage(&err)
 	first, err := log.FirstIndex()
@@ -47,7 +49,9 @@ func Verify(log raft.LogStore) (err error) {
 	var term uint64
 	for i := first; i <= last && last > 0; i++ {
 		var l raft.Log
-		if err := log.GetLog(i, &l); err != nil {
+		if err := log.GetLog(i, &l); errors.Is(err, ErrMissingKey) || errors.Is(err, ErrDamaged) {
+			return err
+		} else if err != nil {
 			return fmt.Errorf("%w: entry %d: %v", ErrDamaged, i, err)
 		}
 		if l.Index != i || l.Term < term {
