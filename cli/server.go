@@ -40,6 +40,7 @@ admin.kubeconfig, server-token and agent-token; with them other servers and agen
 			return server.Run(cmd.Context(), c)
 		},
 	}
+	cmd.AddCommand(newServerRecover())
 	n.add(cmd, "bind", "address at which clients and other nodes reach this server")
 	f := cmd.Flags()
 	f.StringVar(&c.DataDir, "data-dir", server.DefaultDataDir, "folder of everything that the server keeps")
@@ -47,6 +48,14 @@ admin.kubeconfig, server-token and agent-token; with them other servers and agen
 	f.Uint16Var(&c.Port, "port", server.DefaultPort, "port of the API and of the traffic between servers")
 	f.StringVar(&clusterCIDR, "cluster-cidr", server.DefaultClusterCIDR, "range of pod addresses; counts when the cluster begins")
 	f.StringVar(&serviceCIDR, "service-cidr", server.DefaultServiceCIDR, "range of Service addresses; counts when the cluster begins")
+	f.DurationVar(&c.HeartbeatTimeout, "heartbeat-timeout", server.DefaultHeartbeatTimeout,
+		"how long without word from the leader before an election; the same on all servers")
+	f.DurationVar(&c.ElectionTimeout, "election-timeout", server.DefaultElectionTimeout,
+		"how long an election waits for votes, at least --heartbeat-timeout; the same on all servers")
+	f.DurationVar(&c.DeadServerAfter, "dead-server-after", server.DefaultDeadServerAfter,
+		"how long nobody has heard of a server until the leader removes it; 0 for never")
+	f.IntVar(&c.MinVoters, "min-voters", server.DefaultMinVoters,
+		"how many live voters must remain when the leader removes a dead one")
 	f.Int64Var(&c.UnreachableSeconds, "unreachable-seconds", server.DefaultUnreachableSeconds,
 		"how long pods that do not say otherwise stay on a node that is lost")
 	f.DurationVar(&c.SnapshotInterval, "snapshot-interval", server.DefaultSnapshotInterval, "time between snapshots of the state on this server's disk; 0 for none")

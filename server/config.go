@@ -43,6 +43,13 @@ type Config struct {
 	SnapshotDir      string
 	// Version is that of the binary.
 	Version string
+	// HeartbeatTimeout is how long a server goes without word from the leader before it stands for election;
+	// ElectionTimeout how long it then waits for votes, at least as long. The servers should agree on them.
+	HeartbeatTimeout, ElectionTimeout time.Duration
+	// DeadServerAfter is how long nobody must have heard of a server until the leader removes it; 0 is never. At least
+	// MinVoters live voters must remain.
+	DeadServerAfter time.Duration
+	MinVoters       int
 
 	Log *slog.Logger
 	// Ready is called once, when the server serves and knows a leader; nil does nothing.
@@ -58,6 +65,10 @@ const (
 	DefaultUnreachableSeconds = 2
 	DefaultSnapshotInterval   = 6 * time.Hour
 	DefaultSnapshotKeep       = 8
+	DefaultHeartbeatTimeout   = 500 * time.Millisecond
+	DefaultElectionTimeout    = 500 * time.Millisecond
+	DefaultDeadServerAfter    = time.Minute
+	DefaultMinVoters          = 3
 )
 
 func (c *Config) validate() error {
@@ -86,7 +97,7 @@ func (c *Config) validate() error {
 	if c.SnapshotDir == "" {
 		c.SnapshotDir = c.path("snapshots")
 	}
-	errs = errors.Join(errs, c.validateRanges())
+	errs = errors.Join(errs, c.validateRanges(), c.validateGroup())
 	c.Join = slices.Clone(c.Join)
 	for i, s := range c.Join {
 		url, err := enroll.URL(s)
@@ -94,6 +105,34 @@ func (c *Config) validate() error {
 			errs = errors.Join(errs, fmt.Errorf("--join: %w", err))
 		}
 		c.Join[i] = url
+	}
+	return errs
+}
+
+// Bounds of the timing of elections. Below the least, a busy machine loses its leader for nothing; above the most, a
+// lost leader is missed for too long.
+const (
+	minHeartbeatTimeout = 100 * time.Millisecond
+	maxElectionTimeout  = time.Minute
+	minDeadServerAfter  = 10 * time.Second
+)
+
+func (c *Config) validateGroup() error {
+	var errs error
+	if c.HeartbeatTimeout < minHeartbeatTimeout || c.HeartbeatTimeout > maxElectionTimeout {
+		errs = errors.Join(errs, fmt.Errorf("--heartbeat-timeout %s: it must be from %s to %s", c.HeartbeatTimeout,
+			minHeartbeatTimeout, maxElectionTimeout))
+	}
+	if c.ElectionTimeout < c.HeartbeatTimeout || c.ElectionTimeout > maxElectionTimeout {
+		errs = errors.Join(errs, fmt.Errorf("--election-timeout %s: it must be from --heartbeat-timeout to %s", c.ElectionTimeout,
+			maxElectionTimeout))
+	}
+	if c.DeadServerAfter != 0 && c.DeadServerAfter < minDeadServerAfter {
+		errs = errors.Join(errs, fmt.Errorf("--dead-server-after %s: it must be at least %s, or 0 for never", c.DeadServerAfter,
+			minDeadServerAfter))
+	}
+	if c.MinVoters < 1 {
+		errs = errors.Join(errs, fmt.Errorf("--min-voters %d: it must be at least 1", c.MinVoters))
 	}
 	return errs
 }

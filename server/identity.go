@@ -22,9 +22,10 @@ import (
 // joinRetry is the pause between attempts to join while no server answers.
 const joinRetry = time.Second
 
-// The files of a server's data folder, besides consensus' own.
+// The files of a server's data folder; what is in raftDir belongs to consensus.
 const (
 	identityDir     = "tls"
+	raftDir         = "raft"
 	gossipKeyFile   = "gossip.key"
 	bootstrapFile   = "bootstrap.json"
 	serverTokenFile = "server-token"

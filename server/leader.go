@@ -34,9 +34,10 @@ const bootstrapRetry = 200 * time.Millisecond
 func (s *server) lead(ctx context.Context) {
 	w := writer.New(s.kinds, s.store.View, s.node, s.admitPlanned)
 	s.backups.tidy(ctx)
-	s.bootstrap(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	wg.Go(func() { s.node.Group().Tend(ctx, registrar{s}.policy()) })
+	s.bootstrap(ctx)
 	for _, c := range s.controllers(time.Now()) {
 		wg.Go(func() { controllers.Run(ctx, c, s.store, w, s.Log) })
 	}

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"net"
 	"net/http"
@@ -110,10 +109,14 @@ func (s *server) open() error {
 		return errors.Join(err, s.listener.Close())
 	}
 	s.node, err = consensus.Open(consensus.Config{
-		Name: s.Name, Address: s.address(), Cluster: fingerprint, DataDir: s.path("raft"),
+		Name: s.Name, Address: s.address(), Cluster: fingerprint, DataDir: s.path(raftDir),
 		Transport: s.listener.Streams(), Bootstrap: s.creds.found != nil, Keys: s.keys, Log: s.Log,
+		Timing: consensus.Timing{Heartbeat: s.HeartbeatTimeout, Election: s.ElectionTimeout},
 	}, s.store)
-	if errors.Is(err, consensus.ErrMissingKey) {
+	switch {
+	case errors.Is(err, consensus.ErrForeign):
+		err = fmt.Errorf("%w: choose another folder with --data-dir, or empty this one to join with a token", err)
+	case errors.Is(err, consensus.ErrMissingKey):
 		err = fmt.Errorf("%w. The key ring is %s. %s", err, s.Keyring, keyring.Advice(s.Keyring))
 	}
 	if err != nil {
@@ -141,45 +144,40 @@ func (s *server) close() error {
 	return errors.Join(s.node.Close(ctx), s.pool.Close(), s.listener.Close())
 }
 
-// serve runs everything until ctx ends or the API fails.
+// serve runs everything until ctx ends, the API fails, or the cluster refuses the server.
 func (s *server) serve(ctx context.Context) error {
 	handler, err := s.handler()
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	running, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	web := &http.Server{
-		Handler: handler, TLSConfig: s.listener.TLS(), BaseContext: func(net.Listener) context.Context { return ctx },
-		ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
-		ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
-	}
+	web := s.newWeb(handler)
+	defer web.cut()
 	var wg sync.WaitGroup
-	wg.Go(func() { s.pool.Run(ctx, s.gossipPeers) })
-	wg.Go(func() { s.node.Lead(ctx, s.lead) })
+	failed := make(chan error, 2)
+	wg.Go(func() { s.pool.Run(running, s.gossipPeers) })
+	wg.Go(func() { s.node.Lead(running, s.lead) })
+	wg.Go(func() { s.keeper.Run(running) })
+	wg.Go(func() { memory.New().Run(running) })
 	wg.Go(func() {
-		s.arrive(ctx)
-		s.backups.run(ctx)
+		if err := (entrant{s}).belong(running); err != nil {
+			failed <- err
+		}
 	})
-	wg.Go(func() { s.keeper.Run(ctx) })
-	wg.Go(func() { memory.New().Run(ctx) })
-	failed := make(chan error, 1)
 	wg.Go(func() { failed <- web.Serve(s.listener.API()) })
 	select {
 	case <-ctx.Done():
+		s.takeLeave(web)
 	case err = <-failed:
+		if errors.Is(err, enroll.ErrRefused) { // whoever joins anew under this name need not wait until it is missed
+			err = errors.Join(err, s.pool.Leave())
+		}
 	}
 	cancel()
-	shut, done := context.WithTimeout(context.Background(), shutdownTimeout)
-	defer done()
-	if e := web.Shutdown(shut); e != nil {
-		_ = web.Close() // streams that did not end in time are cut
-	}
+	web.shut()
 	wg.Wait()
-	if errors.Is(err, http.ErrServerClosed) {
-		err = nil
-	}
-	return err
+	return serving(err)
 }
 
 // handler wires the API.
@@ -203,7 +201,7 @@ func (s *server) handler() (http.Handler, error) {
 	extra := map[string]http.Handler{
 		enroll.PathCA:      http.HandlerFunc(desk.CA),
 		enroll.PathJoin:    http.HandlerFunc(desk.Join),
-		enroll.PathMembers: join.Members(s.node),
+		enroll.PathMembers: registrar{s}.group(),
 		enroll.PathStatus:  join.Status(s.status),
 		keyring.PathKeys:   s.keeper.Handler(),
 	}

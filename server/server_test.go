@@ -41,6 +41,7 @@ func config(t *testing.T, name string) server.Config {
 	return server.Config{
 		Name: name, DataDir: filepath.Join(t.TempDir(), "data"), Bind: bind, Port: free(t, bind), GossipPort: 17946,
 		ClusterCIDR: netip.MustParsePrefix(server.DefaultClusterCIDR), ServiceCIDR: netip.MustParsePrefix(server.DefaultServiceCIDR),
+		HeartbeatTimeout: server.DefaultHeartbeatTimeout, ElectionTimeout: server.DefaultElectionTimeout, MinVoters: server.DefaultMinVoters,
 		Log: slog.New(slog.DiscardHandler),
 	}
 }
@@ -305,14 +306,15 @@ func TestThreeServers(t *testing.T) {
 
 func TestMistakesAreToldAtOnce(t *testing.T) {
 	err := server.Run(t.Context(), server.Config{
-		Name: "Not A Name", Join: []string{"http://x", "ok"}, UnreachableSeconds: -1,
+		Name: "Not A Name", Join: []string{"http://x", "ok"}, UnreachableSeconds: -1, DeadServerAfter: 1,
 		ClusterCIDR: netip.MustParsePrefix("10.0.0.0/8"), ServiceCIDR: netip.MustParsePrefix("10.1.0.0/30"),
 		Log: slog.New(slog.DiscardHandler),
 	})
 	if err == nil {
 		t.Fatal("a server without a configuration ran")
 	}
-	for _, want := range []string{"--name", "--bind", "--data-dir", "--port", "--unreachable-seconds", "--service-cidr", "must not overlap", "--join"} {
+	for _, want := range []string{"--name", "--bind", "--data-dir", "--port", "--unreachable-seconds", "--service-cidr", "must not overlap", "--join",
+		"--heartbeat-timeout", "--dead-server-after", "--min-voters"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%s is not named in: %v", want, err)
 		}

@@ -178,6 +178,9 @@ func (p *Pool) Changed() <-chan struct{} {
 // Close leaves without a farewell, as in a crash: a process that restarts is not to be missed.
 func (p *Pool) Close() error { return p.list.Shutdown() }
 
+// Leave tells the others that this member does not come back, so that its name is free at once. Close is still needed.
+func (p *Pool) Leave() error { return p.list.Leave(joinTimeout) }
+
 // set notes that the member lives at the address, or died if that is empty.
 func (p *Pool) set(name, address string) {
 	p.mu.Lock()

@@ -20,7 +20,8 @@ import (
 type Cluster interface {
 	// ReadyNodes tells, for every Node by name, whether its Ready condition is true.
 	ReadyNodes(ctx context.Context) (map[string]bool, error)
-	// Status tells whether the server at an address leads; an error means that it does not serve.
+	// Status tells whether the server at an address leads; an error means that it does not serve, or does not vote yet
+	// and so is of no use when another one is taken away.
 	Status(ctx context.Context, server netip.Addr) (leader bool, err error)
 }
 
@@ -88,10 +89,14 @@ func (c *restCluster) ReadyNodes(ctx context.Context) (map[string]bool, error) {
 
 func (c *restCluster) Status(ctx context.Context, server netip.Addr) (bool, error) {
 	var status struct {
-		Role string `json:"role"`
+		Role  string `json:"role"`
+		Voter bool   `json:"voter"`
 	}
 	if err := c.get(ctx, server, "/holt/v1/status", &status); err != nil {
 		return false, err
+	}
+	if !status.Voter {
+		return false, errors.New("it has not caught up with the others, and does not vote yet")
 	}
 	return status.Role == "leader", nil
 }

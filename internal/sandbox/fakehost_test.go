@@ -132,7 +132,7 @@ func fakeAPI(name string) http.Handler {
 		if name == "server-1" {
 			role = "leader"
 		}
-		_ = json.NewEncoder(w).Encode(map[string]any{"name": name, "role": role, "leader": "server-1", "term": 1})
+		_ = json.NewEncoder(w).Encode(map[string]any{"name": name, "role": role, "voter": true, "leader": "server-1", "term": 1})
 	})
 	mux.HandleFunc("GET /api/v1/nodes", func(w http.ResponseWriter, _ *http.Request) {
 		mu.Lock()

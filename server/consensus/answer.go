@@ -11,6 +11,7 @@ import (
 // answerer answers what other servers ask this one.
 type answerer struct {
 	cfg   Config
+	self  *incarnation
 	reads *reads
 }
 
@@ -31,13 +32,16 @@ func (a *answerer) serve(conn net.Conn) {
 
 func (a *answerer) answer(question byte) answer {
 	// The term is persisted before a vote is given in it, so it is never older than this server's last vote.
-	reply := answer{Name: a.cfg.Name, Address: a.cfg.Address, Cluster: a.cfg.Cluster, Term: a.reads.raft.CurrentTerm(),
-		Last: a.reads.raft.LastIndex()}
+	reply := answer{ID: string(a.self.id), Address: a.cfg.Address, Cluster: a.cfg.Cluster, Lineage: a.self.history(),
+		Term: a.reads.raft.CurrentTerm(), Last: a.reads.raft.LastIndex()}
 	switch question {
 	case askState:
 	case askDigest:
 		view := a.reads.store.View()
 		reply.Index, reply.Digest = view.Index(), view.Digest()
+	case askHealth:
+		h := healthOf(a.reads.raft, a.reads.store)
+		reply.Health = &h
 	case askIndex:
 		ctx, cancel := a.reads.life.bounded(context.Background())
 		defer cancel()

@@ -16,13 +16,15 @@ const (
 	askState  = 's' // who are you, and in which term?
 	askIndex  = 'i' // you lead: which entry must I have applied to serve a read?
 	askDigest = 'd' // what is your state, and after which entry?
+	askHealth = 'h' // how far are you?
 )
 
 // answer is what comes back, as one line of JSON.
 type answer struct {
-	Name    string `json:"name"`
+	ID      string `json:"id"` // with the incarnation
 	Address string `json:"address"`
 	Cluster string `json:"cluster"`
+	Lineage string `json:"lineage,omitempty"`
 	Term    uint64 `json:"term"`
 	// Last is the last entry of the log, committed or not.
 	Last uint64 `json:"last"`
@@ -32,6 +34,8 @@ type answer struct {
 	CommitTerm uint64 `json:"commitTerm,omitempty"`
 	// Digest is the state's after the entry at Index; only for askDigest.
 	Digest string `json:"digest,omitempty"`
+	// Health is only for askHealth.
+	Health *Health `json:"health,omitempty"`
 	// Error, unless empty, says why there is no answer.
 	Error string `json:"error,omitempty"`
 }
@@ -42,13 +46,14 @@ type peers struct {
 	mux   *mux
 	trans *transport
 	raft  *raft.Raft
+	self  *incarnation
 
 	mu    sync.Mutex
 	lines map[peerKey]*shared[answer] // guarded by mu
 }
 
-func newPeers(life *lifetime, mux *mux, trans *transport, raft *raft.Raft) *peers {
-	return &peers{life: life, mux: mux, trans: trans, raft: raft, lines: map[peerKey]*shared[answer]{}}
+func newPeers(life *lifetime, mux *mux, trans *transport, raft *raft.Raft, self *incarnation) *peers {
+	return &peers{life: life, mux: mux, trans: trans, raft: raft, self: self, lines: map[peerKey]*shared[answer]{}}
 }
 
 type peerKey struct {
@@ -88,6 +93,9 @@ func (l *line) ask() (answer, error) {
 		err = errors.New(a.Error)
 	}
 	if err == nil && l.key.question == askIndex {
+		if a.Lineage != l.peers.self.history() {
+			return answer{}, ErrLeftBehind // its indexes are not ours
+		}
 		l.peers.learn(a)
 	}
 	return a, err
@@ -95,7 +103,7 @@ func (l *line) ask() (answer, error) {
 
 func (l *line) try() (a answer, err error) {
 	if l.conn == nil {
-		if l.conn, err = l.peers.mux.dial(l.key.address, protocolQuestion, messageTimeout); err != nil {
+		if l.conn, err = l.peers.mux.dial(l.key.address, []byte{protocolQuestion}, messageTimeout); err != nil {
 			l.conn = nil
 			return a, err
 		}
@@ -126,7 +134,7 @@ func (p *peers) learn(a answer) {
 	p.trans.inject(&raft.AppendEntriesRequest{
 		RPCHeader: raft.RPCHeader{
 			ProtocolVersion: raft.ProtocolVersionMax,
-			ID:              []byte(a.Name),
+			ID:              []byte(a.ID),
 			Addr:            []byte(a.Address),
 		},
 		Term:              a.Term,

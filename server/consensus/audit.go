@@ -75,7 +75,7 @@ func (a *auditor) round() {
 	leader, _, self := a.members.leadership.leader()
 	verdict.leads = self
 	for _, v := range voters {
-		if string(v.ID) == a.cfg.Name {
+		if v.ID == a.members.leadership.self.id {
 			continue
 		}
 		differs, err := a.compare(v)
@@ -83,7 +83,7 @@ func (a *auditor) round() {
 			continue // it is down, or too far away to compare: the next round will tell
 		}
 		verdict.differ++
-		verdict.fromLeader = verdict.fromLeader || string(v.ID) == leader
+		verdict.fromLeader = verdict.fromLeader || nameOf(v.ID) == leader
 		a.cfg.Log.Error("the state of two servers differs", "peer", string(v.ID), "difference", differs)
 		if verdict.mine() {
 			a.quarantine(fmt.Errorf("%w: %s", ErrDiverged, differs))
@@ -98,7 +98,7 @@ func (a *auditor) compare(v raft.Server) (difference string, err error) {
 	ctx, cancel := a.life.bounded(context.Background())
 	defer cancel()
 	theirs, err := a.members.peers.ask(ctx, string(v.Address), askDigest)
-	if err != nil || theirs.Name != string(v.ID) || theirs.Digest == "" {
+	if err != nil || theirs.ID != string(v.ID) || theirs.Digest == "" {
 		return "", err
 	}
 	if err := a.store.WaitApplied(ctx, theirs.Index); err != nil {

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -29,10 +30,10 @@ type Timing struct {
 	// Heartbeat is how long a follower goes without word from the leader before it stands for election.
 	// Default 500 ms.
 	Heartbeat time.Duration
-	// Election is how long a candidate waits for votes. Default 500 ms.
+	// Election is how long a candidate waits for votes; at least Heartbeat, which is the default.
 	Election time.Duration
 	// Lease is how long a leader goes without word from a majority before it steps down; at most Heartbeat.
-	// Default 400 ms.
+	// Default four fifths of it.
 	Lease time.Duration
 	// Request bounds every wait whose context has no deadline. Default 10 s.
 	Request time.Duration
@@ -96,8 +97,8 @@ func (c Config) withDefaults() Config {
 		c.Storage = disk.OpenFiles
 	}
 	fill(&c.Timing.Heartbeat, 500*time.Millisecond)
-	fill(&c.Timing.Election, 500*time.Millisecond)
-	fill(&c.Timing.Lease, 400*time.Millisecond)
+	fill(&c.Timing.Election, c.Timing.Heartbeat)
+	fill(&c.Timing.Lease, c.Timing.Heartbeat*4/5)
 	fill(&c.Timing.Commit, 20*time.Millisecond)
 	fill(&c.Timing.Audit, 10*time.Second)
 	fill(&c.Timing.Request, 10*time.Second)
@@ -122,6 +123,9 @@ func (c Config) validate() error {
 	}
 	if _, _, err := net.SplitHostPort(c.Address); err != nil {
 		return errors.New("consensus: Config.Address must be host:port: " + err.Error())
+	}
+	if strings.ContainsAny(c.Name, "/@") {
+		return errors.New("consensus: Config.Name must contain neither / nor @")
 	}
 	return nil
 }

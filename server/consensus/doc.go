@@ -14,6 +14,10 @@
 //     that differs from a majority ends through Config.Fatal, and its folder is not opened again.
 //   - A log that cannot be written or read ends the process through Config.Fatal: never go on, never diverge.
 //   - Every wait has a deadline: the caller's, or Timing.Request. The library's futures may never come.
+//   - To raft a server is its name and its disk: see incarnation. A vote or an acknowledgement comes from the disk that
+//     the configuration names, or not at all.
+//   - Servers of different lineages exchange neither votes, entries nor indexes.
+//   - Tend changes one member at a time, and never leaves fewer live voters than a majority of those before.
 //   - Being leader is a function: Lead calls its services after everything committed is applied, cancels their
 //     context on loss, and joins them before it calls them again.
 //
@@ -42,12 +46,14 @@
 //	lifetime    joins the goroutines and bounds the waits of all others
 //	leadership  who leads; Lead and its services
 //	peers       questions to other servers
-//	membership  the servers of the group: Join, Remove
+//	membership  the servers of the group: Join, Remove; stage and tender look after them, decide says what is to be done
 //	reads       Linearize, and its index for followers
 //	proposer    the queue of writes, and the loop that sends them
 //	answerer    answers the peers of other servers, from reads
 //	handover    gives leadership to another server
 //	auditor     compares the state with the others'
+//
+// A Survivor is a server that is not running, from which a cluster that has lost its majority is recovered.
 //
 // Concurrency: every method of Node may be called by any goroutine. One Lead may run at a time.
 package consensus

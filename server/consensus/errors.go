@@ -23,6 +23,17 @@ var (
 	ErrClosed = errors.New("this server is shutting down")
 	// ErrNameTaken says that a live server of the same name has another address.
 	ErrNameTaken = errors.New("a live server has this name already")
+	// ErrLeftBehind says that a server's data is of a history that the cluster has left, when it was recovered from
+	// another server. Only an empty folder can join.
+	ErrLeftBehind = errors.New("the data is of another history than the cluster's")
+	// ErrNotMember says that no server of that name is in the cluster.
+	ErrNotMember = errors.New("there is no such server in the cluster")
+	// ErrLastVoter says that without the server there would be no voter.
+	ErrLastVoter = errors.New("it is the last voter")
+	// ErrQuorumAtRisk says that the live voters would be no majority any more.
+	ErrQuorumAtRisk = errors.New("the cluster would lose its majority")
+	// ErrNoHeir says that leadership cannot be handed to the server that was named, or to any if none was.
+	ErrNoHeir = errors.New("leadership cannot be handed over")
 	// ErrUnreachable says that the server that wants to join does not answer at its address.
 	ErrUnreachable = errors.New("the server does not answer at its address")
 )

@@ -72,7 +72,14 @@ func (h *handover) candidates(ctx context.Context) (candidates []raft.Server, er
 	replies := make(chan reply, len(voters))
 	asked := 0
 	for _, v := range voters {
-		if string(v.ID) != h.leadership.cfg.Name && h.life.spawn(func() {
+		if v.ID == h.leadership.self.id {
+			continue
+		}
+		if !h.members.hears(v.ID) { // to ask one that is dead would take the others' time
+			errs = errors.Join(errs, fmt.Errorf("%w: %s does not answer", ErrNoHeir, v.ID))
+			continue
+		}
+		if h.life.spawn(func() {
 			a, err := h.peers.ask(ctx, string(v.Address), askState)
 			replies <- reply{v, a.Last, err}
 		}) {
@@ -112,7 +119,7 @@ func (h *handover) to(ctx context.Context, target raft.Server) error {
 
 // alone makes this server stand for election at once if it is the only voter: there is no leader to wait for.
 func (h *handover) alone() {
-	if v := h.members.voters(); len(v) == 1 && string(v[0].ID) == h.leadership.cfg.Name {
+	if v := h.members.voters(); len(v) == 1 && v[0].ID == h.leadership.self.id {
 		h.trans.inject(h.request())
 	}
 }
@@ -128,7 +135,7 @@ func (h *handover) call(target raft.Server) error {
 func (h *handover) request() *raft.TimeoutNowRequest {
 	return &raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{
 		ProtocolVersion: raft.ProtocolVersionMax,
-		ID:              []byte(h.leadership.cfg.Name),
+		ID:              []byte(h.leadership.self.id),
 		Addr:            []byte(h.leadership.cfg.Address),
 	}}
 }
@@ -154,7 +161,7 @@ func (h *handover) deposed(ctx context.Context, target raft.Server, changed <-ch
 func (h *handover) catchUp(ctx context.Context, target raft.Server) error {
 	for {
 		a, err := h.peers.ask(ctx, string(target.Address), askState)
-		if err == nil && a.Name == string(target.ID) && a.Last >= h.raft.LastIndex() {
+		if err == nil && a.ID == string(target.ID) && a.Last >= h.raft.LastIndex() {
 			return nil
 		}
 		if !sleep(ctx, h.leadership.changed.wait(), h.leadership.cfg.Timing.Commit) {

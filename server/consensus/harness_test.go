@@ -2,6 +2,7 @@ package consensus_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -200,11 +201,27 @@ func newCluster(t testing.TB, size int, tune func(*consensus.Config)) *cluster {
 			c.leader()
 			continue
 		}
-		if err := c.leader().Join(c.ctx(), s.name, s.address); err != nil {
-			t.Fatalf("join %s: %v", s.name, err)
-		}
+		c.join(s)
 	}
 	return c
+}
+
+// join makes the server a voter, through whoever leads.
+func (c *cluster) join(s *server) {
+	c.t.Helper()
+	for {
+		leader := c.leader()
+		err := leader.Join(c.ctx(), s.name, s.address)
+		if err == nil {
+			err = leader.Group().Promote(c.ctx(), s.name)
+		}
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, consensus.ErrNotLeader) { // on a busy machine another one may lead by now
+			c.t.Fatalf("join %s: %v", s.name, err)
+		}
+	}
 }
 
 func (c *cluster) start(s *server) {
@@ -219,7 +236,7 @@ func (c *cluster) tryStart(s *server) error {
 	s.address, s.store = e.address(), newStore()
 	cfg := consensus.Config{
 		Name: s.name, Address: s.address, Cluster: "test", DataDir: s.dir, Transport: e,
-		Bootstrap: s == c.servers[0], Log: testLog(c.t, s.name),
+		Bootstrap: s == c.servers[0] && len(c.servers) == 1, Log: testLog(c.t, s.name),
 		Fatal: func(err error) { c.t.Errorf("%s: fatal: %v", s.name, err) },
 	}
 	if c.tune != nil {

@@ -12,6 +12,9 @@ import (
 	"github.com/holt-project/holt/internal/folder"
 )
 
+// identityFile is the file in a data folder that says whose it is.
+const identityFile = "identity.json"
+
 // identity says whose a data folder is.
 type identity struct {
 	Cluster string `json:"cluster"`
@@ -20,7 +23,7 @@ type identity struct {
 
 // claim makes the folder mine, or fails with ErrForeign if it is somebody else's. The caller holds the store's lock.
 func claim(dir string, mine identity) error {
-	path := filepath.Join(dir, "identity.json")
+	path := filepath.Join(dir, identityFile)
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return mine.write(path)

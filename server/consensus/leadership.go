@@ -14,13 +14,14 @@ type leadership struct {
 	cfg  Config
 	life *lifetime
 	raft *raft.Raft
+	self *incarnation
 
 	changed signal        // raised when the role or the leader changes
 	settled atomic.Uint64 // the last term in which this server led and committed an entry
 }
 
-func newLeadership(cfg Config, life *lifetime, raft *raft.Raft) *leadership {
-	l := &leadership{cfg: cfg, life: life, raft: raft}
+func newLeadership(cfg Config, life *lifetime, raft *raft.Raft, self *incarnation) *leadership {
+	l := &leadership{cfg: cfg, life: life, raft: raft, self: self}
 	l.observe()
 	return l
 }
@@ -60,13 +61,13 @@ func (l *leadership) leader() (name, address string, self bool) {
 		return l.cfg.Name, l.cfg.Address, true
 	}
 	a, id := l.raft.LeaderWithID()
-	if string(id) == l.cfg.Name {
+	if id == l.self.id {
 		return "", "", false // it has stepped down, and raft has not cleared the field yet
 	}
 	if doubt := silence * l.cfg.Timing.Heartbeat / 10; time.Since(l.raft.LastContact()) > doubt {
 		return "", "", false
 	}
-	return string(id), string(a), false
+	return nameOf(id), string(a), false
 }
 
 func (l *leadership) leads() bool { return l.raft.State() == raft.Leader }

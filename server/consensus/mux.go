@@ -15,6 +15,7 @@ import (
 const (
 	protocolRaft     = 'R'
 	protocolQuestion = 'Q'
+	protocolRefused  = '!' // never on the wire: the connection was for somebody else
 )
 
 // firstByte bounds the wait for a new connection's first byte.
@@ -25,6 +26,7 @@ const firstByte = 10 * time.Second
 type mux struct {
 	inner   Transport
 	address addr
+	self    *incarnation
 	answer  func(net.Conn) // serves one connection of questions
 	log     *slog.Logger
 	raft    chan net.Conn
@@ -41,9 +43,9 @@ type addr string
 func (addr) Network() string  { return "tcp" }
 func (a addr) String() string { return string(a) }
 
-func newMux(inner Transport, address string, answer func(net.Conn), log *slog.Logger) *mux {
+func newMux(inner Transport, address string, self *incarnation, answer func(net.Conn), log *slog.Logger) *mux {
 	m := &mux{
-		inner: inner, address: addr(address), answer: answer, log: log,
+		inner: inner, address: addr(address), self: self, answer: answer, log: log,
 		raft: make(chan net.Conn), stop: make(chan struct{}), conns: map[net.Conn]struct{}{},
 	}
 	m.wg.Go(m.accept)
@@ -84,13 +86,14 @@ func (m *mux) serve(conn net.Conn) {
 		return
 	}
 	m.wg.Go(func() {
-		switch protocol := readProtocol(tracked); protocol {
+		switch protocol := m.readProtocol(tracked); protocol {
 		case protocolRaft:
 			select {
 			case m.raft <- tracked: // raft closes it
 				return
 			case <-m.stop:
 			}
+		case protocolRefused:
 		case protocolQuestion:
 			m.answer(tracked)
 		default:
@@ -100,11 +103,22 @@ func (m *mux) serve(conn net.Conn) {
 	})
 }
 
-func readProtocol(conn net.Conn) byte {
+// readProtocol reads what a connection begins with.
+func (m *mux) readProtocol(conn net.Conn) byte {
 	var b [1]byte
 	_ = conn.SetReadDeadline(time.Now().Add(firstByte)) // a failure shows in the read
 	if _, err := io.ReadFull(conn, b[:]); err != nil {
 		return 0
+	}
+	if b[0] == protocolRaft {
+		g, err := readGreeting(conn)
+		if err == nil {
+			err = m.self.admit(g)
+		}
+		if err != nil {
+			m.log.Debug("a connection of another server was refused", "remote", conn.RemoteAddr(), "error", err)
+			return protocolRefused
+		}
 	}
 	_ = conn.SetReadDeadline(time.Time{}) // a failure shows in the next read
 	return b[0]
@@ -122,10 +136,19 @@ func (m *mux) Accept() (net.Conn, error) {
 
 // Dial implements raft.StreamLayer.
 func (m *mux) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
-	return m.dial(string(address), protocolRaft, timeout)
+	id, host, err := parseDestination(address)
+	if err != nil {
+		return nil, err
+	}
+	hello, err := greeting{To: id, Lineage: m.self.history()}.encode()
+	if err != nil {
+		return nil, err
+	}
+	return m.dial(host, append([]byte{protocolRaft}, hello...), timeout)
 }
 
-func (m *mux) dial(address string, protocol byte, timeout time.Duration) (net.Conn, error) {
+// dial opens a connection that begins with first.
+func (m *mux) dial(address string, first []byte, timeout time.Duration) (net.Conn, error) {
 	conn, err := m.inner.Dial(address, timeout)
 	if err != nil {
 		return nil, err
@@ -137,7 +160,7 @@ func (m *mux) dial(address string, protocol byte, timeout time.Duration) (net.Co
 	if err := tracked.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
 		return nil, errors.Join(err, tracked.Close())
 	}
-	if _, err := tracked.Write([]byte{protocol}); err != nil {
+	if _, err := tracked.Write(first); err != nil {
 		return nil, errors.Join(err, tracked.Close())
 	}
 	return tracked, tracked.SetWriteDeadline(time.Time{})

@@ -16,6 +16,7 @@ type Node struct {
 	cfg   Config
 	store *fsm.Store
 	life  *lifetime
+	self  *incarnation // set by Open, before anything that others can reach
 
 	// What Open opens, in this order, and release closes.
 	storage disk.Storage
@@ -37,7 +38,9 @@ type Node struct {
 // Status describes a server at one moment.
 type Status struct {
 	Name   string
+	ID     string // the name with the incarnation
 	Role   string // "leader", "follower" or "candidate"
+	Voter  bool
 	Leader string // the leader's name; empty if none is known
 	Term   uint64
 	// CommitIndex is the last entry that this server knows to be committed, AppliedIndex the last command that
@@ -54,7 +57,9 @@ func (n *Node) Status() Status {
 	leader, _, _ := n.Leader()
 	return Status{
 		Name:         n.cfg.Name,
+		ID:           string(n.self.id),
 		Role:         role(n.raft.State()),
+		Voter:        n.members.votes(n.self.id),
 		Leader:       leader,
 		Term:         n.raft.CurrentTerm(),
 		CommitIndex:  n.raft.CommitIndex(),

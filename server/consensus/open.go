@@ -81,6 +81,13 @@ func (n *Node) openRaft(log hclog.Logger) error {
 	if err != nil {
 		return err
 	}
+	existing, err := hasState(n.storage)
+	if err != nil {
+		return err
+	}
+	if n.self, err = loadIncarnation(n.cfg.Name, n.storage.Stable, existing); err != nil {
+		return err
+	}
 	machine := &machine{store: n.store, fatal: n.cfg.Fatal, stop: n.life.ctx.Done(), digests: &digests{}}
 	var desk *answerer
 	ready := make(chan struct{}) // questions wait until there is a desk
@@ -91,12 +98,12 @@ func (n *Node) openRaft(log hclog.Logger) error {
 		case <-n.life.ctx.Done():
 		}
 	}
-	n.mux = newMux(n.cfg.Transport, n.cfg.Address, answer, n.cfg.Log)
+	n.mux = newMux(n.cfg.Transport, n.cfg.Address, n.self, answer, n.cfg.Log)
 	n.trans = newTransport(raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: n.mux, MaxPool: connPool, Timeout: messageTimeout, Logger: log,
 		MaxRPCsInFlight: 1, // no pipeline: see doc.go
 	}), logs)
-	if err := n.startRaft(n.cfg.raft(log), machine, logs); err != nil {
+	if err := n.startRaft(n.cfg.raft(n.self.id, log), machine, logs, existing); err != nil {
 		return err
 	}
 	machine.running.Store(true)
@@ -107,14 +114,23 @@ func (n *Node) openRaft(log hclog.Logger) error {
 	return nil
 }
 
-func (n *Node) startRaft(conf *raft.Config, machine raft.FSM, logs raft.LogStore) (err error) {
+// hasState tells whether there is anything of raft's in the stores.
+func hasState(s disk.Storage) (_ bool, err error) {
+	defer disk.RecoverDamage(&err)
+	existing, err := raft.HasExistingState(s.Log, s.Stable, s.Snapshots)
+	if err != nil {
+		return false, fmt.Errorf("%w: %v", ErrDamaged, err)
+	}
+	return existing, nil
+}
+
+func (n *Node) startRaft(conf *raft.Config, machine raft.FSM, logs raft.LogStore, existing bool) (err error) {
 	stable, snapshots := n.storage.Stable, n.storage.Snapshots
 	defer disk.RecoverDamage(&err) // the library panics if entries are missing between snapshot and log
-	existing, err := raft.HasExistingState(logs, stable, snapshots)
-	if err != nil {
-		return fmt.Errorf("%w: %v", ErrDamaged, err)
-	}
 	if !existing && n.cfg.Bootstrap {
+		if err := n.self.begin(); err != nil {
+			return err
+		}
 		self := raft.Server{ID: conf.LocalID, Address: n.trans.LocalAddr()}
 		alone := raft.Configuration{Servers: []raft.Server{self}}
 		if err := raft.BootstrapCluster(conf, logs, stable, snapshots, n.trans, alone); err != nil {
@@ -133,19 +149,20 @@ func (n *Node) startRaft(conf *raft.Config, machine raft.FSM, logs raft.LogStore
 
 // assemble makes the parts around the running raft, and returns the one that the other servers talk to.
 func (n *Node) assemble(logs raft.LogStore) *answerer {
-	n.leadership = newLeadership(n.cfg, n.life, n.raft)
-	peers := newPeers(n.life, n.mux, n.trans, n.raft)
-	n.members = &membership{cluster: n.cfg.Cluster, life: n.life, leadership: n.leadership, peers: peers, raft: n.raft}
+	n.leadership = newLeadership(n.cfg, n.life, n.raft, n.self)
+	peers := newPeers(n.life, n.mux, n.trans, n.raft, n.self)
+	n.members = &membership{cluster: n.cfg.Cluster, life: n.life, leadership: n.leadership, peers: peers,
+		trans: n.trans, raft: n.raft}
 	n.reads = newReads(n.members, n.store, logs)
 	n.proposer = newProposer(n.leadership)
 	n.handover = &handover{life: n.life, leadership: n.leadership, members: n.members, peers: peers,
 		proposer: n.proposer, trans: n.trans, raft: n.raft}
-	return &answerer{cfg: n.cfg, reads: n.reads}
+	return &answerer{cfg: n.cfg, self: n.self, reads: n.reads}
 }
 
-func (c Config) raft(log hclog.Logger) *raft.Config {
+func (c Config) raft(id raft.ServerID, log hclog.Logger) *raft.Config {
 	conf := raft.DefaultConfig()
-	conf.LocalID = raft.ServerID(c.Name)
+	conf.LocalID = id
 	conf.HeartbeatTimeout = c.Timing.Heartbeat
 	conf.ElectionTimeout = c.Timing.Election
 	conf.LeaderLeaseTimeout = c.Timing.Lease

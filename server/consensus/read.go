@@ -123,13 +123,13 @@ func (r *reads) majorityIsIn(ctx context.Context, term uint64) error {
 	voters := r.members.voters()
 	votes := make(chan bool, len(voters))
 	for _, v := range voters {
-		if string(v.ID) == r.leadership.cfg.Name {
+		if v.ID == r.leadership.self.id {
 			votes <- true
 			continue
 		}
 		asked := r.life.spawn(func() {
 			a, err := r.peers.ask(ctx, string(v.Address), askState)
-			votes <- err == nil && a.Name == string(v.ID) && a.Term == term
+			votes <- err == nil && a.ID == string(v.ID) && a.Term == term
 		})
 		if !asked {
 			return ErrClosed

@@ -3,8 +3,10 @@ package consensus
 import (
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -19,8 +21,8 @@ type transport struct {
 	once     sync.Once
 	wg       sync.WaitGroup
 
-	mu    sync.Mutex
-	alive map[raft.ServerID]*signal // guarded by mu; raised when the server has answered a heartbeat
+	mu     sync.Mutex
+	pulses map[raft.ServerID]*pulse // guarded by mu
 }
 
 // libraryTransport is what raft.NetworkTransport does for us.
@@ -33,7 +35,7 @@ type libraryTransport interface {
 func newTransport(inner libraryTransport, logs raft.LogStore) *transport {
 	t := &transport{
 		inner: inner, logs: logs, consumer: make(chan raft.RPC), stop: make(chan struct{}),
-		alive: map[raft.ServerID]*signal{},
+		pulses: map[raft.ServerID]*pulse{},
 	}
 	t.wg.Go(t.pump)
 	return t
@@ -94,7 +96,7 @@ func (t *transport) LocalAddr() raft.ServerAddress { return t.inner.LocalAddr() 
 
 // AppendEntriesPipeline implements raft.Transport.
 func (t *transport) AppendEntriesPipeline(id raft.ServerID, to raft.ServerAddress) (raft.AppendPipeline, error) {
-	return t.inner.AppendEntriesPipeline(id, to)
+	return t.inner.AppendEntriesPipeline(id, destination(id, to))
 }
 
 // outage bounds how long entries wait for a server that does not answer heartbeats.
@@ -105,12 +107,16 @@ const outage = time.Minute
 // server that is back would have to wait as long for what it missed.
 func (t *transport) AppendEntries(id raft.ServerID, to raft.ServerAddress, args *raft.AppendEntriesRequest,
 	resp *raft.AppendEntriesResponse) error {
-	alive := t.heartbeats(id)
-	next := alive.wait()
+	to = destination(id, to)
+	pulse := t.pulse(id)
+	next := pulse.beats.wait()
 	err := t.inner.AppendEntries(id, to, args, resp)
+	if err == nil {
+		pulse.last.Store(time.Now().UnixNano())
+	}
 	switch heartbeat := args.PrevLogEntry == 0 && len(args.Entries) == 0; {
 	case heartbeat && err == nil:
-		alive.raise()
+		pulse.beats.raise()
 		return nil
 	case heartbeat || err == nil:
 		return err
@@ -127,15 +133,36 @@ func (t *transport) AppendEntries(id raft.ServerID, to raft.ServerAddress, args 
 	return err
 }
 
-func (t *transport) heartbeats(id raft.ServerID) *signal {
+// pulse is what this server, as the leader, knows of another's life.
+type pulse struct {
+	beats signal       // raised when the server has answered a heartbeat
+	last  atomic.Int64 // when it answered anything last, in Unix nanoseconds; zero if it never did
+}
+
+func (t *transport) pulse(id raft.ServerID) *pulse {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s, ok := t.alive[id]
+	p, ok := t.pulses[id]
 	if !ok {
-		s = &signal{}
-		t.alive[id] = s
+		p = &pulse{}
+		t.pulses[id] = p
 	}
-	return s
+	return p
+}
+
+// heard is when the server of that ID answered this one last; zero if it never did.
+func (t *transport) heard(id raft.ServerID) time.Time {
+	if last := t.pulse(id).last.Load(); last != 0 {
+		return time.Unix(0, last)
+	}
+	return time.Time{}
+}
+
+// forget drops what is known of servers that are in no configuration any more.
+func (t *transport) forget(present func(raft.ServerID) bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	maps.DeleteFunc(t.pulses, func(id raft.ServerID, _ *pulse) bool { return !present(id) })
 }
 
 // interrupt ends the waits of AppendEntries, and with them raft's own goroutines.
@@ -144,19 +171,19 @@ func (t *transport) interrupt() { t.once.Do(func() { close(t.stop) }) }
 // RequestVote implements raft.Transport.
 func (t *transport) RequestVote(id raft.ServerID, to raft.ServerAddress, args *raft.RequestVoteRequest,
 	resp *raft.RequestVoteResponse) error {
-	return retry(func() error { return t.inner.RequestVote(id, to, args, resp) })
+	return retry(func() error { return t.inner.RequestVote(id, destination(id, to), args, resp) })
 }
 
 // RequestPreVote implements raft.WithPreVote.
 func (t *transport) RequestPreVote(id raft.ServerID, to raft.ServerAddress, args *raft.RequestPreVoteRequest,
 	resp *raft.RequestPreVoteResponse) error {
-	return retry(func() error { return t.inner.RequestPreVote(id, to, args, resp) })
+	return retry(func() error { return t.inner.RequestPreVote(id, destination(id, to), args, resp) })
 }
 
 // InstallSnapshot implements raft.Transport.
 func (t *transport) InstallSnapshot(id raft.ServerID, to raft.ServerAddress, args *raft.InstallSnapshotRequest,
 	resp *raft.InstallSnapshotResponse, data io.Reader) error {
-	return t.inner.InstallSnapshot(id, to, args, resp, data)
+	return t.inner.InstallSnapshot(id, destination(id, to), args, resp, data)
 }
 
 // EncodePeer implements raft.Transport.
@@ -170,7 +197,7 @@ func (t *transport) DecodePeer(b []byte) raft.ServerAddress { return t.inner.Dec
 // TimeoutNow implements raft.Transport.
 func (t *transport) TimeoutNow(id raft.ServerID, to raft.ServerAddress, args *raft.TimeoutNowRequest,
 	resp *raft.TimeoutNowResponse) error {
-	return retry(func() error { return t.inner.TimeoutNow(id, to, args, resp) })
+	return retry(func() error { return t.inner.TimeoutNow(id, destination(id, to), args, resp) })
 }
 
 // Close implements raft.WithClose.

@@ -22,6 +22,7 @@ import (
 	"github.com/holt-project/holt/internal/pki"
 	"github.com/holt-project/holt/internal/seal"
 	"github.com/holt-project/holt/server/auth"
+	"github.com/holt-project/holt/server/consensus"
 	"github.com/holt-project/holt/server/join"
 	"github.com/holt-project/holt/server/kinds"
 )
@@ -32,6 +33,7 @@ type world struct {
 	authority   *pki.Authority
 	fingerprint string
 	agent       pki.Token
+	desk        *join.Desk
 	ring        seal.Ring
 	server      *httptest.Server
 
@@ -57,7 +59,7 @@ func (w *world) isAlive(role, name string) bool {
 
 var log = slog.New(slog.DiscardHandler)
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	a, err := pki.NewAuthority(time.Now())
 	if err != nil {
@@ -72,18 +74,18 @@ func newWorld(t *testing.T) *world {
 	}
 	w.put(t, join.Cluster{Authority: a, GossipKey: bytes.Repeat([]byte{7}, 32)}.Secret())
 	w.agent = w.token(t, pki.RoleAgent, time.Now().Add(time.Hour))
-	desk := join.NewDesk(w, w.isAlive, func() []string { return []string{"https://192.0.2.1:6443"} },
+	w.desk = join.NewDesk(w, w.isAlive, func() []string { return []string{"https://192.0.2.1:6443"} },
 		netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("10.43.0.1"), enroll.Cluster{
 			ClusterCIDR: netip.MustParsePrefix("10.42.0.0/16"), ServiceCIDR: netip.MustParsePrefix("10.43.0.0/16"), Domain: "cluster.local",
 		}, func() seal.Ring { return w.ring }, log)
 	mux := http.NewServeMux()
-	mux.HandleFunc(enroll.PathCA, desk.CA)
-	mux.HandleFunc(enroll.PathJoin, desk.Join)
+	mux.HandleFunc(enroll.PathCA, w.desk.CA)
+	mux.HandleFunc(enroll.PathJoin, w.desk.Join)
 	w.server = w.serve(t, mux, join.ServerSubject("s1", netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("10.43.0.1")))
 	return w
 }
 
-func (w *world) serve(t *testing.T, h http.Handler, as pki.Subject) *httptest.Server {
+func (w *world) serve(t testing.TB, h http.Handler, as pki.Subject) *httptest.Server {
 	t.Helper()
 	pair, err := w.authority.Issue(as, time.Now())
 	if err != nil {
@@ -99,7 +101,7 @@ func (w *world) serve(t *testing.T, h http.Handler, as pki.Subject) *httptest.Se
 	return s
 }
 
-func (w *world) put(t *testing.T, obj fsm.Value) {
+func (w *world) put(t testing.TB, obj fsm.Value) {
 	t.Helper()
 	raw, err := kinds.Builtin().ByStore("secrets").Encode(obj)
 	if err != nil {
@@ -115,7 +117,7 @@ func (w *world) put(t *testing.T, obj fsm.Value) {
 	}
 }
 
-func (w *world) token(t *testing.T, role string, expires time.Time) pki.Token {
+func (w *world) token(t testing.TB, role string, expires time.Time) pki.Token {
 	t.Helper()
 	token, err := pki.NewToken(role, w.fingerprint)
 	if err != nil {
@@ -333,7 +335,13 @@ func (g *group) Leader() (name, address string, self bool) { return "s9", "192.0
 func TestMembers(t *testing.T) {
 	w := newWorld(t)
 	g := &group{leader: true}
-	s := w.serve(t, join.Members(g), join.ServerSubject("s1", netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("10.43.0.1")))
+	removed := func(_ context.Context, id string) (string, error) {
+		if id == "s2/gone" {
+			return "s2 was removed", nil
+		}
+		return "", g.err
+	}
+	s := w.serve(t, join.Members(g, removed), join.ServerSubject("s1", netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("10.43.0.1")))
 	ask := func(as *pki.Subject, name string) (int, string) {
 		t.Helper()
 		anyone, err := w.authority.Issue(pki.Subject{User: "x"}, time.Now())
@@ -381,6 +389,13 @@ func TestMembers(t *testing.T) {
 	}
 	if code, _ := ask(&s2, "s2"); code != http.StatusOK || len(g.joined) != 1 || g.joined[0] != "s2@192.0.2.2:6443" {
 		t.Errorf("itself: %d, %v", code, g.joined)
+	}
+	if code, body := ask(&s2, `s2","id":"s2/gone`); code != http.StatusForbidden || !strings.Contains(body, "s2 was removed") {
+		t.Errorf("one that was removed: %d %s", code, body)
+	}
+	g.err = consensus.ErrLeftBehind
+	if code, body := ask(&s2, "s2"); code != http.StatusForbidden || !strings.Contains(body, "empty its data folder") {
+		t.Errorf("one of another history: %d %s", code, body)
 	}
 	g.err = errors.New("no majority")
 	if code, body := ask(&s2, "s2"); code != http.StatusServiceUnavailable || !strings.Contains(body, "no majority") {

@@ -34,6 +34,7 @@ type Listener struct {
 
 	api, consensus *queue
 	wg             sync.WaitGroup
+	refuse         func() error // closes the port, once
 	// life ends with Close, and handshakes with it.
 	life context.Context
 	end  context.CancelFunc
@@ -58,7 +59,7 @@ func Open(address string, server, client *tls.Config, trusted func(tls.Connectio
 	l := &Listener{
 		tcp: tcp, server: server, client: client, trusted: trusted, log: log,
 		api: newQueue(tcp.Addr()), consensus: newQueue(tcp.Addr()),
-		shaking: map[netip.Addr]int{},
+		shaking: map[netip.Addr]int{}, refuse: sync.OnceValue(tcp.Close),
 	}
 	l.life, l.end = context.WithCancel(context.Background())
 	l.wg.Go(l.accept)
@@ -71,10 +72,14 @@ func (l *Listener) API() net.Listener { return l.api }
 // TLS is the configuration with which API's connections were accepted.
 func (l *Listener) TLS() *tls.Config { return l.server }
 
+// Refuse closes the port and leaves the connections that are there as they are: whoever connects is told at once, and
+// goes elsewhere, before anything is sent. It may be called before Close.
+func (l *Listener) Refuse() error { return l.refuse() }
+
 // Close ends the port and both sides.
 func (l *Listener) Close() error {
 	l.end()
-	err := errors.Join(l.tcp.Close(), l.api.Close(), l.consensus.Close())
+	err := errors.Join(l.refuse(), l.api.Close(), l.consensus.Close())
 	l.wg.Wait()
 	return err
 }

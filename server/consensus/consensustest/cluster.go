@@ -68,6 +68,9 @@ func (c *Cluster) start(name string, store *fsm.Store) {
 	if err := c.Leader().Join(ctx, name, address); err != nil {
 		c.t.Fatalf("join %s: %v", name, err)
 	}
+	if err := c.Leader().Group().Promote(ctx, name); err != nil {
+		c.t.Fatalf("promote %s: %v", name, err)
+	}
 }
 
 func (c *Cluster) close() {
