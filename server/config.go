@@ -65,8 +65,8 @@ const (
 	DefaultUnreachableSeconds = 2
 	DefaultSnapshotInterval   = 6 * time.Hour
 	DefaultSnapshotKeep       = 8
-	DefaultHeartbeatTimeout   = 500 * time.Millisecond
-	DefaultElectionTimeout    = 500 * time.Millisecond
+	DefaultHeartbeatTimeout   = 400 * time.Millisecond
+	DefaultElectionTimeout    = 400 * time.Millisecond
 	DefaultDeadServerAfter    = time.Minute
 	DefaultMinVoters          = 3
 )

@@ -28,12 +28,12 @@ type Transport interface {
 // Timing holds the durations that matter to a cluster. Zero values stand for the defaults.
 type Timing struct {
 	// Heartbeat is how long a follower goes without word from the leader before it stands for election.
-	// Default 500 ms.
+	// Default 400 ms.
 	Heartbeat time.Duration
 	// Election is how long a candidate waits for votes; at least Heartbeat, which is the default.
 	Election time.Duration
 	// Lease is how long a leader goes without word from a majority before it steps down; at most Heartbeat.
-	// Default four fifths of it.
+	// Default Heartbeat.
 	Lease time.Duration
 	// Request bounds every wait whose context has no deadline. Default 10 s.
 	Request time.Duration
@@ -96,9 +96,9 @@ func (c Config) withDefaults() Config {
 	if c.Storage == nil {
 		c.Storage = disk.OpenFiles
 	}
-	fill(&c.Timing.Heartbeat, 500*time.Millisecond)
+	fill(&c.Timing.Heartbeat, 400*time.Millisecond)
 	fill(&c.Timing.Election, c.Timing.Heartbeat)
-	fill(&c.Timing.Lease, c.Timing.Heartbeat*4/5)
+	fill(&c.Timing.Lease, c.Timing.Heartbeat)
 	fill(&c.Timing.Commit, 20*time.Millisecond)
 	fill(&c.Timing.Audit, 10*time.Second)
 	fill(&c.Timing.Request, 10*time.Second)
