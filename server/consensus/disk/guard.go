@@ -30,11 +30,28 @@ func NewGuard(s Storage, w Watch) *Guard {
 	return &Guard{LogStore: s.Log, StableStore: s.Stable, watch: w}
 }
 
-func (g *Guard) write(what string, do func() error) error {
-	dead := time.AfterFunc(g.watch.Dead, func() {
-		g.watch.Fatal(fmt.Errorf("%s: the disk has not answered for %v", what, g.watch.Dead))
+// lastChance is the part of Dead, at its end, that is timed for itself: a process that was stopped for long, with its timers,
+// finds the first one over when it goes on, and its disk may have been well.
+const lastChance = 10
+
+// dead calls Fatal unless it is stopped in time.
+func (w Watch) dead(what string) (stop func()) {
+	done := make(chan struct{})
+	timer := time.AfterFunc(w.Dead-w.Dead/lastChance, func() {
+		select {
+		case <-done:
+		case <-time.After(w.Dead / lastChance):
+			w.Fatal(fmt.Errorf("%s: the disk has not answered for %v", what, w.Dead))
+		}
 	})
-	defer dead.Stop()
+	return func() {
+		timer.Stop()
+		close(done)
+	}
+}
+
+func (g *Guard) write(what string, do func() error) error {
+	defer g.watch.dead(what)()
 	if g.watch.OnSlow != nil {
 		defer time.AfterFunc(g.watch.Slow, g.watch.OnSlow).Stop()
 	}

@@ -52,3 +52,17 @@ func TestFailedWriteEndsTheProcess(t *testing.T) {
 		t.Errorf("fatal errors: %v", fatal)
 	}
 }
+
+// TestAWriteThatEndsAtLastIsNotFatal ends a write when nine tenths of its time are over: a process that was stopped
+// meanwhile finds its timer over, and must see whether the disk answers.
+func TestAWriteThatEndsAtLastIsNotFatal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		g := guarded(&hungStore{release: release}, 10*time.Second, func(err error) { t.Error(err) })
+		time.AfterFunc(9500*time.Millisecond, func() { close(release) })
+		if err := g.StoreLogs(nil); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Minute)
+	})
+}
