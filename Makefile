@@ -24,6 +24,8 @@ AGENTS      ?= 2
 E2E_TIMEOUT ?= 40m
 FUZZTIME    ?= 20s
 BENCH       ?=
+TORTURE     ?= 10m
+KILLS       ?= 50
 
 SHIM       := agent/shim/binary/holt-shim
 SHIM_TAGS  := seccomp,netgo,osusergo
@@ -34,9 +36,9 @@ KUBECTL    := bin/kubectl --kubeconfig $(KUBECONFIG)
 # What the shim needs to build: a C compiler, a static libc and libseccomp.
 BUILD_PACKAGES := gcc libc6-dev libseccomp-dev pkg-config
 # What the tests look at the machine with. Holt itself executes none of it.
-TEST_PACKAGES  := iproute2 nftables procps
+TEST_PACKAGES  := iproute2 nftables procps e2fsprogs
 
-.PHONY: help build shim images kubectl peers run down test lint unit e2e bench bench-peers fuzz clean vagrant-validate \
+.PHONY: help build shim images kubectl peers run down test lint unit e2e bench bench-peers torture fuzz clean vagrant-validate \
 	build-packages test-packages
 
 help:
@@ -51,6 +53,7 @@ help:
 	@echo 'e2e               clusters of several hosts on this machine'
 	@echo 'bench             a table of the figures that matter'
 	@echo 'bench-peers       the same work for Holt and for kube-apiserver $(KUBERNETES) with etcd; BENCH=-quick is a short one'
+	@echo 'torture           checks what clients see under faults, for TORTURE ($(TORTURE)) and KILLS ($(KILLS)) kills of all servers'
 	@echo 'fuzz              each fuzz test for FUZZTIME ($(FUZZTIME))'
 	@echo 'vagrant-validate  check the Vagrantfile, where Vagrant is installed'
 	@echo 'clean             remove what was built'
@@ -158,6 +161,13 @@ bench: build images kubectl
 
 bench-peers: build peers
 	go run ./e2e/bench/peers $(BENCH)
+
+# SEED=N repeats a schedule of faults.
+TORTURE_FLAGS = $(if $(SEED),-seed $(SEED))
+
+torture: build images kubectl test-packages
+	go run ./e2e/torture $(TORTURE_FLAGS) -for $(TORTURE)
+	go run ./e2e/torture $(TORTURE_FLAGS) -rounds $(KILLS)
 
 # go fuzzes one test at a time.
 fuzz: shim

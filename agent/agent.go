@@ -52,8 +52,8 @@ type agent struct {
 	pods    *pods.Manager
 	pool    *gossip.Pool
 
-	// What has changed: the pods of this node, all nodes, this agent's Node, Services and their endpoints.
-	wanted, nodes, own, services signal
+	// What has changed: the pods of this node, all nodes, this agent's Node and its subnet, Services and their endpoints.
+	wanted, nodes, own, subnet, services signal
 }
 
 // Run runs an agent until ctx ends. Its pods go on.
@@ -66,7 +66,8 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	defer release()
-	a := &agent{Config: cfg, wanted: newSignal(), nodes: newSignal(), own: newSignal(), services: newSignal()}
+	a := &agent{Config: cfg, wanted: newSignal(), nodes: newSignal(), own: newSignal(), subnet: newSignal(),
+		services: newSignal()}
 	if a.id, a.grant, err = cfg.identify(ctx); err != nil {
 		return err
 	}
@@ -223,6 +224,7 @@ func (a *agent) serve(ctx context.Context, wg *sync.WaitGroup, registrar *node.R
 	wg.Go(func() { a.follow(ctx, a.nodes, peersInterval, a.updatePeers) })
 	wg.Go(func() { a.follow(ctx, a.wanted, 0, a.pods.Sync) })
 	run("pods", func() error { return a.runPods(ctx) })
+	run("network", func() error { return a.keepSubnet(ctx) })
 	wg.Go(func() { a.keepNode(ctx, registrar) })
 	select {
 	case <-ctx.Done():

@@ -3,6 +3,7 @@ package agent
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -35,6 +36,7 @@ func (a *agent) changed(what string) {
 	case changedNodes:
 		a.nodes.raise()
 		a.own.raise()
+		a.subnet.raise()
 	case changedServices:
 		a.services.raise()
 	}
@@ -102,6 +104,21 @@ func (a *agent) updatePeers() {
 	slices.SortFunc(peers, func(x, y network.Peer) int { return cmp.Compare(x.Node, y.Node) })
 	if err := a.network.SetPeers(peers); err != nil {
 		a.Log.Error("the routes to other nodes could not be set", "error", err)
+	}
+}
+
+// keepSubnet fails when the Node has another subnet than the agent runs with: a Node that was lost, as in a restore of the
+// cluster's state, may get another one when it is registered anew. Started again, the agent gives new pods addresses of it.
+func (a *agent) keepSubnet(ctx context.Context) error {
+	for {
+		if n := a.cluster.nodes.Get("", a.Name); n != nil && n.Spec.PodCIDR != "" && n.Spec.PodCIDR != a.node.Spec.PodCIDR {
+			return fmt.Errorf("the node's pod subnet is %s now, and was %s: start the agent again", n.Spec.PodCIDR, a.node.Spec.PodCIDR)
+		}
+		select {
+		case <-a.subnet:
+		case <-ctx.Done():
+			return nil
+		}
 	}
 }
 

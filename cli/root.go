@@ -30,6 +30,7 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newUp(), newDown(), newHosts(), newHost(), newServer(), newAgent(), newToken(), newMember(), newKeys(), newVersion())
+	root.AddCommand(newUp(), newDown(), newHosts(), newHost(), newServer(), newAgent(), newToken(), newMember(), newKeys(),
+		newSnapshot(), newVersion())
 	return root
 }

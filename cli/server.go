@@ -36,6 +36,7 @@ admin.kubeconfig, server-token and agent-token; with them other servers and agen
 				return err
 			}
 			c.Join, c.GossipPort, c.Log, c.Ready = n.join, n.gossipPort, n.logger(cmd), notifyReady
+			c.Version = version
 			return server.Run(cmd.Context(), c)
 		},
 	}
@@ -57,6 +58,9 @@ admin.kubeconfig, server-token and agent-token; with them other servers and agen
 		"how many live voters must remain when the leader removes a dead one")
 	f.Int64Var(&c.UnreachableSeconds, "unreachable-seconds", server.DefaultUnreachableSeconds,
 		"how long pods that do not say otherwise stay on a node that is lost")
+	f.DurationVar(&c.SnapshotInterval, "snapshot-interval", server.DefaultSnapshotInterval, "time between snapshots of the state on this server's disk; 0 for none")
+	f.IntVar(&c.SnapshotKeep, "snapshot-keep", server.DefaultSnapshotKeep, "how many of these snapshots are kept")
+	f.StringVar(&c.SnapshotDir, "snapshot-dir", "", "folder of these snapshots (default: snapshots in data-dir)")
 	return cmd
 }
 

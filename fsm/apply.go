@@ -2,9 +2,13 @@ package fsm
 
 import "bytes"
 
-// Apply carries out the command in data, which stands at index in the log, and returns one Result for each op.
+// Apply carries out the command in data, which stands at index in the log, and returns one Result for each op, or for
+// what else the command is.
 // An error means that the entry cannot be read: the log is corrupt, and the process must end.
 func (s *Store) Apply(index uint64, data []byte) ([]Result, error) {
+	if restores(data) {
+		return s.applyRestore(index, data)
+	}
 	c, err := DecodeCommand(data)
 	if err != nil {
 		return nil, err

@@ -120,4 +120,6 @@ type Result struct {
 	Earlier *Outcome
 	// Err is nil or one of the errors above; compare with errors.Is.
 	Err error
+	// Replaced is set for a Replace that was carried out.
+	Replaced *Replaced
 }

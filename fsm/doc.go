@@ -12,6 +12,9 @@
 //   - The revision counts single changes and is identical on every server. It never goes down.
 //   - Events are published after the state that contains them, in order, exactly once. A watcher that cannot
 //     keep up is cut off with ErrCompacted; it never slows Apply.
+//   - A restore goes through the log like everything else: Stage brings a snapshot piece by piece into the state, and
+//     Replace exchanges the objects in one entry, all or nothing. What it restores gets new revisions, and it cuts all
+//     watches, so no client takes what it has cached for what is there.
 //   - An op that carries a request's ID is applied once at most: the outcomes of the last MaxOutcomes requests are part
 //     of the state, of its digest and of its snapshots, and decide what becomes of an op whose request came before.
 //     Which ones are remembered follows from the log alone.

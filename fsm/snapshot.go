@@ -38,6 +38,8 @@ type (
 		Count     int    `cbor:"3,keyasint"`
 		Outcomes  int    `cbor:"4,keyasint,omitempty"`
 		Forgotten uint64 `cbor:"5,keyasint,omitempty"`
+		// Staged is nil if nothing is staged.
+		Staged *snapshotStaging `cbor:"6,keyasint,omitempty"`
 	}
 	snapshotRecord struct {
 		Resource  string `cbor:"1,keyasint"`
@@ -60,6 +62,10 @@ type (
 	}
 )
 
+func (o snapshotOutcome) outcome() Outcome {
+	return Outcome{o.ID, o.Verb, Key{o.Resource, o.Namespace, o.Name}, o.Revision, o.Index}
+}
+
 // WriteTo streams the view as a snapshot. Writes to the store go on meanwhile.
 func (v View) WriteTo(w io.Writer) (int64, error) {
 	counted := &countingWriter{w: w}
@@ -79,7 +85,8 @@ func (v View) WriteTo(w io.Writer) (int64, error) {
 
 func (v View) encode(enc *cbor.Encoder) error {
 	done := v.s.outcomes
-	if err := enc.Encode(snapshotHeader{v.Revision(), v.Index(), v.Len(), len(done.recent), done.forgotten}); err != nil {
+	h := snapshotHeader{v.Revision(), v.Index(), v.Len(), len(done.recent), done.forgotten, v.s.staged.header()}
+	if err := enc.Encode(h); err != nil {
 		return err
 	}
 	for o := range v.All() {
@@ -91,6 +98,9 @@ func (v View) encode(enc *cbor.Encoder) error {
 		if err := enc.Encode(snapshotOutcome{o.ID, o.Verb, o.Resource, o.Namespace, o.Name, o.Revision, o.Index}); err != nil {
 			return err
 		}
+	}
+	if err := v.s.staged.encode(enc.Encode); err != nil {
+		return err
 	}
 	return enc.Encode(snapshotTrailer{v.Digest()})
 }
@@ -106,6 +116,23 @@ func (s *Store) Restore(r io.Reader) error {
 }
 
 func (s *Store) readSnapshot(r io.Reader) (*state, error) {
+	return scanSnapshot(r, func(items *itemReader, h snapshotHeader) (_ *state, err error) {
+		t := emptyState().txn(s.schema, s.cache, h.Index)
+		if err := t.load(items, h); err != nil {
+			return nil, err
+		}
+		if t.staged, err = loadStaging(h.Staged, items); err != nil {
+			return nil, err
+		}
+		t.revision, t.outcomes.forgotten = h.Revision, h.Forgotten
+		next, _ := t.commit()
+		return next, nil
+	})
+}
+
+// scanSnapshot reads a snapshot. load reads what the header counts, and returns the state that it makes, of which only
+// the digest is used here.
+func scanSnapshot(r io.Reader, load func(*itemReader, snapshotHeader) (*state, error)) (*state, error) {
 	magic := make([]byte, len(snapshotMagic)+1)
 	if _, err := io.ReadFull(r, magic); err != nil {
 		return nil, ErrBadSnapshot
@@ -123,12 +150,10 @@ func (s *Store) readSnapshot(r io.Reader) (*state, error) {
 	if err := items.next(&h, "header"); err != nil {
 		return nil, err
 	}
-	t := emptyState().txn(s.schema, s.cache, h.Index)
-	if err := t.load(items, h); err != nil {
+	next, err := load(items, h)
+	if err != nil {
 		return nil, err
 	}
-	t.revision, t.outcomes.forgotten = h.Revision, h.Forgotten
-	next, _ := t.commit()
 	var end snapshotTrailer
 	if err := items.next(&end, "trailer"); err != nil {
 		return nil, err
@@ -163,7 +188,7 @@ func (t *txn) load(items *itemReader, h snapshotHeader) error {
 			return fmt.Errorf("%w: outcome of entry %d out of order", ErrBadSnapshot, o.Index)
 		}
 		at = o.Index
-		t.remember(Outcome{o.ID, o.Verb, Key{o.Resource, o.Namespace, o.Name}, o.Revision, o.Index})
+		t.remember(o.outcome())
 	}
 	return nil
 }

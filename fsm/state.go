@@ -20,6 +20,7 @@ type state struct {
 	size     int64  // the footprints of all objects
 	outcomes outcomes
 	sum      checksum
+	staged   *staging // nil if there is none
 }
 
 func emptyState() *state {
@@ -49,6 +50,7 @@ func (s *state) digest() string {
 	if s.outcomes.forgotten > 0 {
 		sum.toggle([]byte("forgotten\x00"), binary.BigEndian.AppendUint64(nil, s.outcomes.forgotten))
 	}
+	s.staged.cover(&sum)
 	return fmt.Sprintf("%d-%s", s.revision, hex.EncodeToString(sum[:]))
 }
 
@@ -75,6 +77,7 @@ type txn struct {
 	index    uint64 // of the entry that is applied
 	size     int64
 	sum      checksum
+	staged   *staging
 
 	outcomes outcomes
 	known    map[RequestID]Outcome // the store's; read only
@@ -85,7 +88,7 @@ type txn struct {
 func (s *state) txn(schema *Schema, cache *encodingCache, index uint64) *txn {
 	return &txn{
 		schema: schema, cache: cache, objects: s.objects.Txn(), indexes: s.indexes.Txn(), revision: s.revision, index: index,
-		size: s.size, sum: s.sum, outcomes: s.outcomes,
+		size: s.size, sum: s.sum, outcomes: s.outcomes, staged: s.staged,
 	}
 }
 
@@ -98,7 +101,10 @@ func (t *txn) commit() (next *state, forgotten []Outcome) {
 	for _, o := range forgotten {
 		t.sum.toggleOutcome(o)
 	}
-	return &state{t.objects.Commit(), t.indexes.Commit(), t.revision, t.index, t.size, outcomes, t.sum}, forgotten
+	return &state{
+		objects: t.objects.Commit(), indexes: t.indexes.Commit(), revision: t.revision, index: t.index, size: t.size,
+		outcomes: outcomes, sum: t.sum, staged: t.staged,
+	}, forgotten
 }
 
 // put stores o in place of old, which is nil for a new object.

@@ -9,10 +9,12 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/holt-project/holt/fsm"
 	"github.com/holt-project/holt/internal/enroll"
+	"github.com/holt-project/holt/server/backup"
 	"github.com/holt-project/holt/server/join"
 	"github.com/holt-project/holt/server/keyring"
 )
@@ -33,12 +35,17 @@ const votingWait = 10 * time.Second
 // entrant is the server on its way into the group, and in it.
 type entrant struct{ *server }
 
-// belong brings the server to where it serves, and keeps it a member until ctx ends. It fails if the cluster refuses
+// belong brings the server to where it serves, and keeps it a member, with its scheduled snapshots, until ctx ends. It fails if the cluster refuses
 // the server: to go on would be to ask for ever.
 func (s entrant) belong(ctx context.Context) error {
 	if err := s.arrive(ctx); err != nil || ctx.Err() != nil {
 		return err
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	wg.Go(func() { s.backups.run(ctx) })
 	return s.stay(ctx)
 }
 
@@ -211,5 +218,7 @@ func (s *server) status() any {
 		Digest       string `json:"digest"`
 		// Keys are those that the server's disk is encrypted with; nil if it cannot tell.
 		Keys *keyring.Use `json:"keys"`
-	}{st.Name, st.Role, st.Voter, st.Leader, st.Term, st.CommitIndex, st.AppliedIndex, st.Revision, st.Digest, keys}
+		// Snapshots tells about the scheduled snapshots; nil if there are none.
+		Snapshots *backup.Status `json:"snapshots,omitempty"`
+	}{st.Name, st.Role, st.Voter, st.Leader, st.Term, st.CommitIndex, st.AppliedIndex, st.Revision, st.Digest, keys, s.backups.status()}
 }

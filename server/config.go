@@ -43,6 +43,13 @@ type Config struct {
 	// MinVoters live voters must remain.
 	DeadServerAfter time.Duration
 	MinVoters       int
+	// SnapshotInterval is the time between two scheduled snapshots, of which the newest SnapshotKeep stay in SnapshotDir,
+	// by default the folder snapshots in DataDir. An interval of 0 makes none.
+	SnapshotInterval time.Duration
+	SnapshotKeep     int
+	SnapshotDir      string
+	// Version is that of the binary.
+	Version string
 
 	Log *slog.Logger
 	// Ready is called once, when the server serves and knows a leader; nil does nothing.
@@ -60,6 +67,8 @@ const (
 	DefaultElectionTimeout    = 500 * time.Millisecond
 	DefaultDeadServerAfter    = time.Minute
 	DefaultMinVoters          = 3
+	DefaultSnapshotInterval   = 6 * time.Hour
+	DefaultSnapshotKeep       = 8
 )
 
 func (c *Config) validate() error {
@@ -81,6 +90,12 @@ func (c *Config) validate() error {
 	}
 	if c.UnreachableSeconds < 0 {
 		errs = errors.Join(errs, errors.New("--unreachable-seconds must not be negative"))
+	}
+	if c.SnapshotInterval < 0 || c.SnapshotInterval > 0 && c.SnapshotKeep < 1 {
+		errs = errors.Join(errs, errors.New("--snapshot-interval must not be negative, and --snapshot-keep must be at least 1"))
+	}
+	if c.SnapshotDir == "" {
+		c.SnapshotDir = c.path("snapshots")
 	}
 	errs = errors.Join(errs, c.validateRanges(), c.validateGroup())
 	c.Join = slices.Clone(c.Join)

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -19,6 +20,7 @@ import (
 	"github.com/holt-project/holt/internal/enroll"
 	"github.com/holt-project/holt/internal/folder"
 	"github.com/holt-project/holt/internal/gossip"
+	"github.com/holt-project/holt/internal/memory"
 	"github.com/holt-project/holt/internal/pki"
 	"github.com/holt-project/holt/internal/seal"
 	"github.com/holt-project/holt/server/admission"
@@ -53,9 +55,10 @@ type server struct {
 	node     *consensus.Node
 	pool     *gossip.Pool
 	// keys encrypt what consensus keeps; keeper changes them.
-	keys   *seal.Holder
-	keeper *keyring.Keeper
-	admit  []admission.Step
+	keys    *seal.Holder
+	keeper  *keyring.Keeper
+	backups backups
+	admit   []admission.Step
 	// client dials servers, peer any node.
 	client, peer *tls.Config
 	// found is the cluster that this server begins, until that is in the store; nil otherwise.
@@ -126,6 +129,7 @@ func (s *server) open() error {
 	if err != nil {
 		return errors.Join(err, s.node.Close(context.Background()), s.listener.Close())
 	}
+	s.backups = newBackups(s, fingerprint)
 	return nil
 }
 
@@ -155,6 +159,7 @@ func (s *server) serve(ctx context.Context) error {
 	wg.Go(func() { s.pool.Run(running, s.gossipPeers) })
 	wg.Go(func() { s.node.Lead(running, s.lead) })
 	wg.Go(func() { s.keeper.Run(running) })
+	wg.Go(func() { memory.New().Run(running) })
 	wg.Go(func() {
 		if err := (entrant{s}).belong(running); err != nil {
 			failed <- err
@@ -193,17 +198,19 @@ func (s *server) handler() (http.Handler, error) {
 	}
 	desk := join.NewDesk(stateOf{s.store, s.node}, s.aliveNode, s.serverURLs, s.Bind, s.serviceAddress(KubernetesAddress),
 		s.agreed(), s.keys.Ring, s.Log)
+	extra := map[string]http.Handler{
+		enroll.PathCA:      http.HandlerFunc(desk.CA),
+		enroll.PathJoin:    http.HandlerFunc(desk.Join),
+		enroll.PathMembers: registrar{s}.group(),
+		enroll.PathStatus:  join.Status(s.status),
+		keyring.PathKeys:   s.keeper.Handler(),
+	}
+	maps.Copy(extra, s.backups.handlers())
 	return api.New(api.Config{
 		Kinds: s.kinds, Store: storage.New(s.store, replicated{s.node}, 0), Leadership: s.node,
 		Auth: auth.Certificates{}, Authz: auth.NewAuthorizer(s.store.View),
 		Discovery: found, OpenAPI: docs,
-		Extra: map[string]http.Handler{
-			enroll.PathCA:      http.HandlerFunc(desk.CA),
-			enroll.PathJoin:    http.HandlerFunc(desk.Join),
-			enroll.PathMembers: registrar{s}.group(),
-			enroll.PathStatus:  join.Status(s.status),
-			keyring.PathKeys:   s.keeper.Handler(),
-		},
+		Extra:   extra,
 		Admit:   s.admit,
 		Agents:  &agents{transport: transport(s.peer)},
 		Forward: transport(s.client),

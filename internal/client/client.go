@@ -111,7 +111,8 @@ type Request struct {
 	Method, Path string
 	// Query is appended to the path, without the question mark.
 	Query string
-	// Body is sent as JSON, or as it is if it is a []byte; nil sends nothing.
+	// Body is sent as JSON, or as it is if it is a []byte; nil sends nothing. A func() (io.ReadCloser, error) is called
+	// for each server that is tried, and what it opens is sent as it is read.
 	Body any
 	// ContentType is the body's; empty means application/json.
 	ContentType string
@@ -198,13 +199,17 @@ func (c *Client) send(ctx context.Context, r Request) (*http.Response, error) {
 func unavailable(s apierrors.APIStatus) bool { return s.Status().Code == http.StatusServiceUnavailable }
 
 // sendTo asks one server. sent is false if it certainly has not been reached: there was no connection to it.
-func (c *Client) sendTo(ctx context.Context, server string, r Request, body []byte) (resp *http.Response, sent bool, err error) {
+func (c *Client) sendTo(ctx context.Context, server string, r Request, open func() (io.Reader, error)) (resp *http.Response, sent bool, err error) {
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { sent = true }})
 	url := server + r.Path
 	if r.Query != "" {
 		url += "?" + r.Query
 	}
-	req, err := http.NewRequestWithContext(ctx, r.Method, url, bytes.NewReader(body))
+	body, err := open()
+	if err != nil {
+		return nil, false, err
+	}
+	req, err := http.NewRequestWithContext(ctx, r.Method, url, body)
 	if err != nil {
 		return nil, false, err
 	}
@@ -226,15 +231,22 @@ func (c *Client) sendTo(ctx context.Context, server string, r Request, body []by
 	return resp, true, nil
 }
 
-func encode(body any) ([]byte, error) {
+// encode returns a function that opens the body once more for each server. The http package closes what it gets.
+func encode(body any) (func() (io.Reader, error), error) {
+	var data []byte
 	switch b := body.(type) {
+	case func() (io.ReadCloser, error):
+		return func() (io.Reader, error) { return b() }, nil
 	case nil:
-		return nil, nil
 	case []byte:
-		return b, nil
+		data = b
 	default:
-		return json.Marshal(b)
+		var err error
+		if data, err = json.Marshal(b); err != nil {
+			return nil, err
+		}
 	}
+	return func() (io.Reader, error) { return bytes.NewReader(data), nil }, nil
 }
 
 // statusError turns an error answer into the error that the server meant.

@@ -51,7 +51,7 @@ type Config struct {
 	// Discovery serves /api and /apis down to the group versions; OpenAPI serves /openapi/. nil answers 404.
 	Discovery, OpenAPI http.Handler
 	// Extra are handlers by path prefix ("/holt/v1/"). They run after authentication, and after authorization of
-	// their path as a non-resource URL.
+	// their path as a non-resource URL, and bound the bodies that they read.
 	Extra map[string]http.Handler
 	// Admit are the admission steps, in order. They run on the leader.
 	Admit []admission.Step

@@ -28,7 +28,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		open(w, r)
 		return
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	user, forwarded, err := s.identify(r)
 	if err != nil {
 		s.out.fail(w, r, err)
@@ -49,6 +48,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.within(s.bounds.reads, w, r, user.Name, "requests", func() { s.nonResource(w, r) })
 		return
 	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	s.resource(w, &request{http: r, info: info, user: user, query: r.URL.Query()}, forwarded)
 }
 

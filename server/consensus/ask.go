@@ -110,6 +110,8 @@ func (l *line) try() (a answer, err error) {
 		l.dec = json.NewDecoder(l.conn)
 	}
 	err = l.conn.SetDeadline(time.Now().Add(messageTimeout))
+	conn := l.conn
+	defer context.AfterFunc(l.peers.life.ctx, func() { _ = conn.Close() })() // the node closes: nobody waits any more
 	if err == nil {
 		_, err = l.conn.Write([]byte{l.key.question})
 	}

@@ -58,25 +58,36 @@ func (h *handover) first(ctx context.Context, try func(context.Context, raft.Ser
 	return errs
 }
 
-// candidates are the other voters that answer, in the order of the last entries of their logs; the errors are of those
-// that do not.
+// candidates are the other voters that answer soon, in the order of the last entries of their logs; the errors are of
+// those that do not.
 func (h *handover) candidates(ctx context.Context) (candidates []raft.Server, errs error) {
+	ctx, cancel := context.WithTimeout(ctx, h.leadership.cfg.Timing.Election)
+	defer cancel()
+	type reply struct {
+		server raft.Server
+		last   uint64
+		err    error
+	}
+	voters := h.members.voters()
+	replies := make(chan reply, len(voters))
+	asked := 0
+	for _, v := range voters {
+		if v.ID != h.leadership.self.id && h.life.spawn(func() {
+			a, err := h.peers.ask(ctx, string(v.Address), askState)
+			replies <- reply{v, a.Last, err}
+		}) {
+			asked++
+		}
+	}
 	last := map[raft.ServerID]uint64{}
-	for _, v := range h.members.voters() {
-		if v.ID == h.leadership.self.id {
+	for range asked {
+		r := <-replies // the latest when ctx ends
+		if r.err != nil {
+			errs = errors.Join(errs, fmt.Errorf("%s: %w", r.server.ID, r.err))
 			continue
 		}
-		if !h.members.hears(v.ID) { // to ask one that is dead would take the others' time
-			errs = errors.Join(errs, fmt.Errorf("%w: %s does not answer", ErrNoHeir, v.ID))
-			continue
-		}
-		a, err := h.peers.ask(ctx, string(v.Address), askState)
-		if err != nil {
-			errs = errors.Join(errs, fmt.Errorf("%s: %w", v.ID, err))
-			continue
-		}
-		last[v.ID] = a.Last
-		candidates = append(candidates, v)
+		last[r.server.ID] = r.last
+		candidates = append(candidates, r.server)
 	}
 	slices.SortFunc(candidates, func(a, b raft.Server) int { return cmp.Compare(last[b.ID], last[a.ID]) })
 	return candidates, errs

@@ -14,8 +14,13 @@ import (
 	"github.com/holt-project/holt/server/consensus/disk"
 )
 
-// messageTimeout bounds one message to another server and its answer.
-const messageTimeout = 5 * time.Second
+const (
+	// messageTimeout bounds one message to another server and its answer.
+	messageTimeout = 5 * time.Second
+	// logCache is how many of the latest entries stay in memory, for followers that are just behind. One can be as large
+	// as maxEntry.
+	logCache = 64
+)
 
 // Open starts the server in cfg.DataDir on store, which must be empty. It fails with ErrInUse, ErrForeign,
 // ErrDamaged or ErrMissingKey.
@@ -72,7 +77,7 @@ func (n *Node) protect() {
 }
 
 func (n *Node) openRaft(log hclog.Logger) error {
-	logs, err := raft.NewLogCache(512, n.storage.Log)
+	logs, err := raft.NewLogCache(logCache, n.storage.Log)
 	if err != nil {
 		return err
 	}

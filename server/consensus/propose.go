@@ -21,6 +21,12 @@ func (n *Node) Propose(ctx context.Context, ops []fsm.Op) ([]fsm.Result, error) 
 	return n.proposer.propose(ctx, ops)
 }
 
+// ProposeCommand has a command that has one result applied on all servers, in an entry of its own that waits for no
+// other. Only the leader can do it. Its errors promise what those of Propose do.
+func (n *Node) ProposeCommand(ctx context.Context, c fsm.Encoder) (fsm.Result, error) {
+	return n.proposer.command(ctx, c)
+}
+
 // proposer turns proposals into entries of the log, and their results into answers.
 type proposer struct {
 	life       *lifetime
@@ -107,10 +113,32 @@ func (p *proposer) commit(ops []fsm.Op) ([]fsm.Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := p.life.bounded(context.Background())
+	return p.apply(context.Background(), data, len(ops))
+}
+
+func (p *proposer) command(ctx context.Context, c fsm.Encoder) (fsm.Result, error) {
+	data, err := c.Encode()
+	switch {
+	case err != nil:
+		return fsm.Result{}, err
+	case len(data) > MaxProposal:
+		return fsm.Result{}, fmt.Errorf("%w: %d bytes, at most %d are possible", ErrTooLarge, len(data), MaxProposal)
+	case !p.leadership.leads():
+		return fsm.Result{}, p.leadership.notLeader()
+	}
+	results, err := p.apply(ctx, data, 1)
+	if err != nil {
+		return fsm.Result{}, err
+	}
+	return results[0], nil
+}
+
+// apply commits an entry and returns what it came to, which must be as many results as want says.
+func (p *proposer) apply(ctx context.Context, data []byte, want int) ([]fsm.Result, error) {
+	ctx, cancel := p.life.bounded(ctx)
 	defer cancel()
 	var applied raft.ApplyFuture
-	err = p.life.await(ctx, func() raft.Future {
+	err := p.life.await(ctx, func() raft.Future {
 		applied = p.raft.ApplyLog(disk.Entry(data), p.life.request)
 		return applied
 	})
@@ -118,7 +146,7 @@ func (p *proposer) commit(ops []fsm.Op) ([]fsm.Result, error) {
 		return nil, p.outcome(err)
 	}
 	results, ok := applied.Response().([]fsm.Result)
-	if !ok || len(results) != len(ops) {
+	if !ok || len(results) != want {
 		return nil, ErrUnknownOutcome // the machine has failed, and the process is about to end
 	}
 	return results, nil

@@ -28,7 +28,7 @@ func Check(l *raft.Log) error {
 	if string(l.Extensions) != string(checksum(l.Data)) {
 		return fmt.Errorf("entry %d does not have its checksum", l.Index)
 	}
-	if _, err := fsm.DecodeCommand(l.Data); err != nil {
+	if err := fsm.CheckCommand(l.Data); err != nil {
 		return fmt.Errorf("entry %d: %w", l.Index, err)
 	}
 	return nil
