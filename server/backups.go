@@ -47,14 +47,14 @@ func newBackups(s *server, cluster string) backups {
 	}
 	b.desk = &backup.Desk{
 		Saver: saver, Restorer: b.restorer, Schedule: b.schedule,
-		Leader: s.node.Leader, Servers: transport(s.client), Allow: mayBackup, Log: s.Log,
+		Leader: s.node.Leader, Servers: transport(s.client), Allow: administers, Log: s.Log,
 	}
 	return b
 }
 
-// mayBackup reports whether the request is an administrator's, or another server's that has admitted one. A snapshot
-// holds every Secret, so a right to any URL is not enough.
-func mayBackup(r *http.Request) bool {
+// administers reports whether the request is an administrator's, or another server's that has admitted one. A snapshot
+// holds every Secret, and the members carry the cluster, so a right to any URL is not enough.
+func administers(r *http.Request) bool {
 	user, err := auth.Certificates{}.Authenticate(r)
 	return err == nil && (user.In(auth.AdminGroup) || user.In(auth.ServersGroup))
 }

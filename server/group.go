@@ -18,7 +18,7 @@ type registrar struct{ *server }
 // group wires what is asked about the members.
 func (s registrar) group() http.Handler {
 	admit := join.Members(s.node, s.removed)
-	return join.NewGroup(s.node.Group(), s.node.Group(), s.rememberRemoved, transport(s.client), s.Log).Handler(admit)
+	return join.NewGroup(s.node.Group(), s.node.Group(), s.rememberRemoved, administers, transport(s.client), s.Log).Handler(admit)
 }
 
 // policy is what the leader may do about the members by itself.

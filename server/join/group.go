@@ -41,23 +41,25 @@ type Changer interface {
 }
 
 // Group answers administrators' requests about the members: GET on PathMembers, DELETE of one below it, and POST to
-// transfer below it. Who may ask has been decided before. Any server can be asked; what changes something is sent on
+// transfer below it. Any server can be asked; what changes something is sent on
 // to the leader.
 type Group struct {
 	observe Observer
 	change  Changer
 	// remember keeps that a member was removed on purpose.
 	remember func(context.Context, consensus.Member) error
+	// allow tells whether the one who asks may.
+	allow func(*http.Request) bool
 	// servers reaches other servers, with this server's certificate.
 	servers http.RoundTripper
 	log     *slog.Logger
 }
 
-// NewGroup makes a Group. remember keeps that a member was removed on purpose; servers reaches other servers with this
-// one's certificate.
-func NewGroup(o Observer, c Changer, remember func(context.Context, consensus.Member) error, servers http.RoundTripper,
-	log *slog.Logger) *Group {
-	return &Group{o, c, remember, servers, log}
+// NewGroup makes a Group. remember keeps that a member was removed on purpose; allow tells whether the one who asks is an
+// administrator, or a server that passes on what one has asked; servers reaches other servers with this one's certificate.
+func NewGroup(o Observer, c Changer, remember func(context.Context, consensus.Member) error, allow func(*http.Request) bool,
+	servers http.RoundTripper, log *slog.Logger) *Group {
+	return &Group{o, c, remember, allow, servers, log}
 }
 
 // Handler serves all of it, and join at the place where servers ask to become members.
@@ -70,7 +72,13 @@ func (g *Group) Handler(join http.Handler) http.Handler {
 		g.onLeader(w, r, nil, func(ctx context.Context) (any, error) { return struct{}{}, g.remove(ctx, name, force) })
 	})
 	mux.HandleFunc("POST "+enroll.PathMembers+"/transfer", g.transfer)
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !g.allow(r) {
+			refuse(w, http.StatusForbidden, metav1.StatusReasonForbidden, "only an administrator may ask about the servers")
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
 }
 
 // MemberList is the answer to GET.
