@@ -102,5 +102,6 @@ func inventory(t *testing.T, name string) sandbox.Inventory {
 	inv.Cgroups = slices.DeleteFunc(inv.Cgroups, others)
 	// The mounts were copied when the test got a namespace of its own; what others remove meanwhile goes here too.
 	inv.Mounts = slices.DeleteFunc(inv.Mounts, others)
+	inv.Loops = slices.DeleteFunc(inv.Loops, others)
 	return inv
 }

@@ -57,7 +57,7 @@ func leftBehind() error {
 	}
 	mine := fmt.Sprintf("%s%d-", namePrefix, os.Getpid())
 	var failures error
-	for _, list := range [][]string{inv.Processes, inv.Namespaces, inv.Mounts, inv.Cgroups, inv.Files} {
+	for _, list := range [][]string{inv.Processes, inv.Namespaces, inv.Mounts, inv.Loops, inv.Cgroups, inv.Files} {
 		for _, line := range list {
 			if strings.Contains(line, mine) {
 				failures = errors.Join(failures, errors.New("left behind: "+line))

@@ -129,6 +129,9 @@ func (s *Sandbox) tearDown(ctx context.Context) error {
 }
 
 func (s *Sandbox) removeFromKernel(ctx context.Context) error {
+	if err := thawBelow(s.dir); err != nil {
+		return err
+	}
 	var group errgroup.Group
 	for _, h := range s.hosts {
 		group.Go(func() error { return h.powerOff(ctx) })

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -204,4 +205,26 @@ func TestADamagedRecordIsSaidSo(t *testing.T) {
 		}
 	}
 	must(t, up(t, options()).Down(t.Context()))
+}
+
+// TestDownOfAFrozenDisk removes a sandbox whose user was killed after freezing a file system of a host.
+func TestDownOfAFrozenDisk(t *testing.T) {
+	checkNothingLeft(t)
+	s, err := sandbox.Up(t.Context(), options())
+	must(t, err)
+	image, folder := filepath.Join(s.Dir(), "disk.img"), filepath.Join(s.Dir(), "hosts", "server-1", "data", "disk")
+	must(t, os.WriteFile(image, nil, 0o600))
+	must(t, os.Truncate(image, 16<<20))
+	must(t, os.Mkdir(folder, 0o700))
+	for _, command := range [][]string{
+		{"mkfs.ext4", "-q", image}, {"mount", "-o", "loop", image, folder}, {"fsfreeze", "--freeze", folder},
+	} {
+		if out, err := exec.CommandContext(t.Context(), command[0], command[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v: %s", command, err, out)
+		}
+	}
+	if inv := inventory(t); len(inv.Loops) != 1 {
+		t.Errorf("the inventory lists the loop devices %v", inv.Loops)
+	}
+	must(t, s.Down(t.Context()))
 }

@@ -21,6 +21,7 @@ type Inventory struct {
 	Processes  []string // in sandboxes' cgroups, with their cgroup
 	Namespaces []string // named network namespaces
 	Mounts     []string
+	Loops      []string // devices, with the files that are behind them
 	Cgroups    []string // of sandboxes
 	Links      []string
 	Addresses  []string
@@ -45,6 +46,7 @@ func TakeInventory() (Inventory, error) {
 	err = errors.Join(
 		inv.addCgroups(groups),
 		inv.addMounts(),
+		inv.addLoops(),
 		inv.addNetwork(),
 		inv.addTables(),
 		inv.addFiles(root),
@@ -54,7 +56,7 @@ func TakeInventory() (Inventory, error) {
 	}
 	on, err := os.ReadFile(forwardFile)
 	inv.Forwarding = strings.TrimSpace(string(on))
-	for _, list := range []*[]string{&inv.Processes, &inv.Namespaces, &inv.Mounts, &inv.Cgroups, &inv.Links,
+	for _, list := range []*[]string{&inv.Processes, &inv.Namespaces, &inv.Mounts, &inv.Loops, &inv.Cgroups, &inv.Links,
 		&inv.Addresses, &inv.Tables, &inv.Rules, &inv.Routes, &inv.Files} {
 		slices.Sort(*list)
 	}
@@ -85,6 +87,22 @@ func (inv *Inventory) addMounts() error {
 	mounts, err := mountinfo.GetMounts(nil)
 	for _, m := range mounts {
 		inv.Mounts = append(inv.Mounts, m.Mountpoint+" "+m.FSType+" "+m.Source)
+	}
+	return err
+}
+
+func (inv *Inventory) addLoops() error {
+	files, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
+	for _, file := range files {
+		behind, err := os.ReadFile(file)
+		if isGone(err) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		device := filepath.Base(filepath.Dir(filepath.Dir(file)))
+		inv.Loops = append(inv.Loops, device+" "+strings.TrimSpace(string(behind)))
 	}
 	return err
 }

@@ -151,6 +151,7 @@ func inventory(t *testing.T) sandbox.Inventory {
 	others := func(line string) bool { return !strings.Contains(line, "/holt/"+prefix()) }
 	inv.Processes = slices.DeleteFunc(inv.Processes, others)
 	inv.Cgroups = slices.DeleteFunc(inv.Cgroups, others)
+	inv.Loops = slices.DeleteFunc(inv.Loops, func(line string) bool { return !strings.Contains(line, os.Getenv("HOLT_SANDBOX_ROOT")) })
 	// This mount namespace began as a copy of the machine's: it loses what somebody removes there.
 	inv.Mounts = slices.DeleteFunc(inv.Mounts, func(line string) bool {
 		netns := strings.HasPrefix(line, "/run/netns/holt-") && !strings.HasPrefix(line, "/run/netns/holt-"+prefix())

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
@@ -38,6 +39,34 @@ func unmountBelow(dir string) error {
 			return failure
 		}
 	}
+}
+
+// fiThaw is FITHAW of linux/fs.h.
+const fiThaw = 0xC0045878
+
+// thawBelow thaws the images at or below dir whose file systems are frozen (fsfreeze): who waits for one cannot be
+// killed, and one that is unmounted stays in the kernel for ever, and its loop device too.
+func thawBelow(dir string) error {
+	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(dir))
+	if err != nil {
+		return fmt.Errorf("listing mounts: %w", err)
+	}
+	for _, m := range mounts {
+		if !strings.HasPrefix(m.Source, "/dev/loop") {
+			continue // perhaps a folder of the machine's, which others freeze
+		}
+		f, err := os.Open(m.Mountpoint)
+		if err != nil {
+			return err
+		}
+		err = unix.IoctlSetInt(int(f.Fd()), fiThaw, 0)
+		_ = f.Close()
+		notFrozen := errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP)
+		if err != nil && !notFrozen {
+			return fmt.Errorf("thawing %s: %w", m.Mountpoint, err)
+		}
+	}
+	return nil
 }
 
 // removeTree removes dir and all below it, after it has made sure that nothing is mounted there.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 
 	"go.etcd.io/bbolt"
@@ -143,5 +144,35 @@ func edit(t *testing.T, path string, change func([]byte) []byte) {
 	}
 	if err := os.WriteFile(path, change(b), 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestDamagedDescription lets a snapshot say that it has an entry more than it has: that one would be skipped.
+func TestDamagedDescription(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1, func(cfg *consensus.Config) { cfg.SnapshotTrailing = 1 })
+	s := c.servers[0]
+	c.write(create(t, "x", "1"))
+	if err := s.Snapshot(c.ctx()); err != nil {
+		t.Fatal(err)
+	}
+	c.write(create(t, "y", "1"))
+	c.stop(s)
+	metas, err := filepath.Glob(filepath.Join(s.dir, "snapshots", "*", "meta.json"))
+	if err != nil || len(metas) != 1 {
+		t.Fatalf("snapshots: %v, %v", metas, err)
+	}
+	index := regexp.MustCompile(`"Index":(\d+)`)
+	edit(t, metas[0], func(b []byte) []byte {
+		return index.ReplaceAllFunc(b, func(found []byte) []byte {
+			var n int
+			if _, err := fmt.Sscanf(string(found), `"Index":%d`, &n); err != nil {
+				t.Fatal(err)
+			}
+			return fmt.Appendf(nil, `"Index":%d`, n+1)
+		})
+	})
+	if err := c.tryStart(s); !errors.Is(err, consensus.ErrDamaged) {
+		t.Errorf("got %v, want ErrDamaged", err)
 	}
 }

@@ -4,7 +4,8 @@
 //	Schedule    a seed -> an endless sequence of steps, each one fault or several at once; always the same
 //	Injector    carries out one step after the other, undoes each, and says what it did
 //	links       nftables rules in the servers' network namespaces
-//	smallDisk   one server's data folder on a file system of its own, which a ballast file fills
+//
+// One server's data folder is on a disk of its own (harness.Disk), which a ballast file fills.
 //
 // A step ends with everything undone and every server started, so a step never has to know what came before it. What a
 // fault strikes, the leader for one, is looked up when it strikes: a schedule is repeatable, a run is not.

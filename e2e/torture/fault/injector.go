@@ -18,6 +18,9 @@ import (
 // undoTimeout bounds what undoes a step, also after the run's end.
 const undoTimeout = 2 * time.Minute
 
+// diskSize holds what a server writes in an hour of a run's load.
+const diskSize = 512 << 20
+
 // transferTimeout bounds the request for another leader.
 const transferTimeout = 5 * time.Second
 
@@ -25,7 +28,7 @@ const transferTimeout = 5 * time.Second
 type Injector struct {
 	cluster *harness.Cluster
 	servers []sandbox.Host
-	disk    *smallDisk
+	disk    *harness.Disk
 	log     *slog.Logger
 	// started is called before a server is started again.
 	started func(server string)
@@ -50,9 +53,12 @@ type End struct {
 func New(ctx context.Context, c *harness.Cluster, started func(server string), log *slog.Logger) (*Injector, error) {
 	servers := c.Servers()
 	i := &Injector{cluster: c, servers: servers, log: log, started: started, counts: map[string]int{}, down: map[string]bool{}}
-	var err error
-	i.disk, err = newSmallDisk(ctx, c, servers[len(servers)-1].Name)
-	return i, err
+	disks, err := c.MoveToDisks(ctx, diskSize, servers[len(servers)-1])
+	if err != nil {
+		return nil, err
+	}
+	i.disk = disks[0]
+	return i, nil
 }
 
 // Counts tells how often each kind has struck.
@@ -167,7 +173,7 @@ func (i *Injector) inject(ctx context.Context, kind string, target sandbox.Host)
 	case Transfer:
 		return nil, i.transfer(ctx)
 	case FullDisk:
-		return func(context.Context) error { return i.disk.empty() }, i.disk.fill()
+		return func(context.Context) error { return i.disk.Empty() }, i.disk.Fill()
 	}
 	return i.part(kind, target)
 }
@@ -204,8 +210,8 @@ func (i *Injector) restartAll(ctx context.Context) error { return i.all(ctx, i.s
 
 // start starts a server again, on the disk that it had.
 func (i *Injector) start(ctx context.Context, name string) error {
-	if name == i.disk.server {
-		if err := i.disk.mount(ctx); err != nil {
+	if name == i.disk.Server() {
+		if err := i.disk.Mount(ctx); err != nil {
 			return err
 		}
 	}
@@ -232,7 +238,7 @@ func (i *Injector) transfer(ctx context.Context) error {
 func (i *Injector) restore(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, undoTimeout)
 	defer cancel()
-	failures := []error{i.disk.empty()}
+	failures := []error{i.disk.Empty()}
 	for _, s := range i.servers {
 		failures = append(failures, i.cluster.Resume(ctx, s.Name), i.cluster.Heal(ctx, s.Name), clearLinks(s.NetNS))
 	}

@@ -23,6 +23,9 @@ func Entry(command []byte) raft.Log { return raft.Log{Data: command, Extensions:
 // Check tells whether an entry is what its leader made.
 func Check(l *raft.Log) error {
 	if l.Type != raft.LogCommand {
+		if len(l.Extensions) > 0 {
+			return fmt.Errorf("entry %d has a command's checksum, but says that it is a %v", l.Index, l.Type)
+		}
 		return nil
 	}
 	if string(l.Extensions) != string(checksum(l.Data)) {

@@ -7,7 +7,8 @@
 //   - A write that fails, or does not end, ends the process through fatal: nobody knows what is on the disk
 //     afterwards, and a leader that cannot write must not stay leader.
 //   - What cannot be read back as it was written is ErrDamaged, never skipped. Commands carry a checksum from the
-//     leader on (Entry), because bbolt has none over its data.
+//     leader on (Entry), because bbolt has none over its data. The log's file is read as a whole before bbolt opens it
+//     (checkPages), and snapshots have a checksum over what the library says about them.
 //   - With Sealed no object is ever on the disk in plain text: every log entry of any type, and every snapshot, is sealed
 //     for its own place (index, term, cluster), so that none can be changed, moved or taken from elsewhere. Only terms,
 //     votes, and the members' names and addresses are readable.

@@ -39,26 +39,40 @@ type Storage struct {
 // OpenFiles opens the storage in dir, which exists. It fails with ErrInUse or ErrDamaged.
 func OpenFiles(dir string, log hclog.Logger) (_ Storage, err error) {
 	defer RecoverDamage(&err) // bbolt panics on some damaged files
-	path := filepath.Join(dir, "raft.db")
-	bolt, err := raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: &bbolt.Options{
-		Timeout:        lockWait,
-		NoFreelistSync: true, // else the file's whole free list is written on every commit
-		FreelistType:   bbolt.FreelistMapType,
-	}})
-	switch {
-	case errors.Is(err, bbolterrors.ErrTimeout):
-		return Storage{}, fmt.Errorf("%w: %s", ErrInUse, path)
-	case errors.Is(err, bbolterrors.ErrInvalid), errors.Is(err, bbolterrors.ErrChecksum),
-		errors.Is(err, bbolterrors.ErrVersionMismatch):
-		return Storage{}, fmt.Errorf("%w: %s: %v", ErrDamaged, path, err)
-	case err != nil:
-		return Storage{}, fmt.Errorf("open %s: %w", path, err)
+	bolt, err := openBolt(dir, filepath.Join(dir, "raft.db"))
+	if err != nil {
+		return Storage{}, err
 	}
-	snapshots, err := raft.NewFileSnapshotStoreWithLogger(dir, snapshotsKept, log)
+	snapshots, err := openSnapshots(dir, log)
 	if err != nil {
 		return Storage{}, errors.Join(err, bolt.Close())
 	}
 	return Storage{Log: bolt, Stable: bolt, Snapshots: snapshots, Close: bolt.Close}, nil
+}
+
+func openBolt(dir, path string) (*raftboltdb.BoltStore, error) {
+	fresh, err := isNew(dir, path)
+	if err == nil && !fresh {
+		err = checkPages(path)
+	}
+	var bolt *raftboltdb.BoltStore
+	if err == nil {
+		bolt, err = raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: &bbolt.Options{
+			Timeout:        lockWait,
+			NoFreelistSync: true, // else the file's whole free list is written on every commit
+			FreelistType:   bbolt.FreelistMapType,
+		}})
+	}
+	switch {
+	case errors.Is(err, bbolterrors.ErrTimeout):
+		return nil, fmt.Errorf("%w: %s", ErrInUse, path)
+	case errors.Is(err, bbolterrors.ErrInvalid), errors.Is(err, bbolterrors.ErrChecksum),
+		errors.Is(err, bbolterrors.ErrVersionMismatch):
+		return nil, fmt.Errorf("%w: %s: %v", ErrDamaged, path, err)
+	case err != nil:
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	return bolt, nil
 }
 
 // RecoverDamage turns a panic over unreadable data into ErrDamaged. It is deferred.
