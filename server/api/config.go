@@ -13,6 +13,7 @@ import (
 	"github.com/holt-project/holt/server/admission"
 	"github.com/holt-project/holt/server/auth"
 	"github.com/holt-project/holt/server/kinds"
+	"github.com/holt-project/holt/server/ownership"
 	"github.com/holt-project/holt/server/storage"
 )
 
@@ -55,6 +56,8 @@ type Config struct {
 	Extra map[string]http.Handler
 	// Admit are the admission steps, in order. They run on the leader.
 	Admit []admission.Step
+	// Owners keeps managedFields; nil stands for one of the server's own.
+	Owners *ownership.Tracker
 	// Agents reaches the agents for pod logs; nil refuses them.
 	Agents AgentDialer
 	// Forward reaches other servers, with this server's certificate. nil refuses writes on a follower.
@@ -97,6 +100,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Owners == nil {
+		c.Owners = ownership.New()
 	}
 	if c.Version.GitVersion == "" {
 		c.Version = DefaultVersion

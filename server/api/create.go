@@ -35,9 +35,17 @@ func (wr *writer) create(ctx context.Context, r *request) (response, error) {
 	if err := r.decodeBody(sent, r.kind.GVK); err != nil {
 		return response{}, err
 	}
+	manager, err := r.manager("CreateOptions")
+	if err != nil {
+		return response{}, err
+	}
 	if err := r.claim(sent); err != nil {
 		return response{}, err
 	}
+	if r.kind.Default != nil {
+		r.kind.Default(sent)
+	}
+	wr.owners.Update(r.kind, "", nil, sent, manager)
 	uid := types.UID(uuid.NewString())
 	generated := sent.GetName() == "" && sent.GetGenerateName() != ""
 	for try := range generatedTries {
@@ -91,11 +99,9 @@ func (r *request) matchNamespace(obj fsm.Value) error {
 	return nil
 }
 
+// createOne stores obj, whose defaults, owners and UID are set.
 func (wr *writer) createOne(ctx context.Context, r *request, obj fsm.Value, dry bool) (response, error) {
 	obj.SetCreationTimestamp(metav1.NewTime(wr.now().Truncate(secondPrecision)))
-	if r.kind.Default != nil {
-		r.kind.Default(obj)
-	}
 	if r.kind.Prepare != nil {
 		r.kind.Prepare(obj, nil)
 	}

@@ -36,7 +36,14 @@ func (wr *writer) patch(ctx context.Context, r *request) (response, error) {
 	if err != nil {
 		return response{}, err
 	}
+	if r.applies() {
+		return wr.apply(ctx, r, dry)
+	}
 	apply, err := r.patcher()
+	if err != nil {
+		return response{}, err
+	}
+	options, err := r.patchOptions(types.MergePatchType)
 	if err != nil {
 		return response{}, err
 	}
@@ -49,7 +56,7 @@ func (wr *writer) patch(ctx context.Context, r *request) (response, error) {
 		if err != nil {
 			return change{}, err
 		}
-		return r.replaced(old, body)
+		return replaced(r, old, body, wr.updates(r, r.managerOf(options.FieldManager)))
 	})
 	if err != nil {
 		return response{}, err
@@ -73,14 +80,12 @@ func (r *request) patcher() (patcher, error) {
 		return func(original []byte, sample runtime.Object) ([]byte, error) {
 			return refusedPatch(strategicpatch.StrategicMergePatch(original, r.body, sample))
 		}, isObject(r.body)
-	case types.ApplyPatchType:
-		return nil, statusError(http.StatusUnsupportedMediaType, metav1.StatusReasonUnsupportedMediaType,
-			"server-side apply is not supported: apply on the client's side, or send one of %s", patchTypes)
 	}
 	return nil, errMediaType(patchTypes)
 }
 
-const patchTypes = string(types.JSONPatchType) + ", " + string(types.MergePatchType) + ", " + string(types.StrategicMergePatchType)
+const patchTypes = string(types.JSONPatchType) + ", " + string(types.MergePatchType) + ", " +
+	string(types.StrategicMergePatchType) + ", " + string(types.ApplyYAMLPatchType)
 
 func jsonPatcher(body []byte) (patcher, error) {
 	patch, err := jsonpatch.DecodePatch(body)

@@ -151,7 +151,7 @@ func definite(err error) bool {
 // is that it went well.
 func (r *request) decided(res fsm.Result) (response, error) {
 	code := http.StatusOK
-	if r.info.Verb == "create" {
+	if r.info.Verb == "create" || res.Earlier.Verb == fsm.Create { // an apply may have created
 		code = http.StatusCreated
 	}
 	switch {

@@ -29,7 +29,7 @@ func New(cfg Config) (*Server, error) {
 	out := &responder{log: cfg.Log, now: cfg.Now}
 	timeout := requestTimeout(cfg.RequestTimeout)
 	bounds := newBounds(cfg.Limits)
-	writer := &writer{store: cfg.Store, steps: cfg.Admit, now: cfg.Now}
+	writer := &writer{store: cfg.Store, steps: cfg.Admit, authz: cfg.Authz, owners: cfg.Owners, now: cfg.Now}
 	return &Server{
 		cfg: cfg, log: cfg.Log, timeout: timeout, bounds: bounds, out: out,
 		open:    &openPaths{leadership: cfg.Leadership, release: cfg.Version, out: out},

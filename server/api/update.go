@@ -29,8 +29,12 @@ func (wr *writer) update(ctx context.Context, r *request) (response, error) {
 	if err := r.decodeBody(body, r.bodyGVK()); err != nil {
 		return response{}, err
 	}
+	manager, err := r.manager("UpdateOptions")
+	if err != nil {
+		return response{}, err
+	}
 	done, err := wr.modify(ctx, r, r.key(), dry, func(old *fsm.Object) (change, error) {
-		return r.replaced(old, body.DeepCopyObject())
+		return replaced(r, old, body.DeepCopyObject(), wr.updates(r, manager))
 	})
 	if err != nil {
 		return response{}, err
@@ -47,7 +51,7 @@ func (r *request) newBody() runtime.Object {
 }
 
 // replaced plans the change from old to what body says. body may be changed.
-func (r *request) replaced(old *fsm.Object, body runtime.Object) (change, error) {
+func replaced(r *request, old *fsm.Object, body runtime.Object, own owning) (change, error) {
 	m, ok := body.(metav1.Object)
 	if !ok {
 		return change{}, badRequest("a body of type %T cannot be put", body)
@@ -56,7 +60,7 @@ func (r *request) replaced(old *fsm.Object, body runtime.Object) (change, error)
 		return change{}, err
 	}
 	if r.sub != nil {
-		return r.replacedSub(old, body)
+		return replacedSub(r, old, body, own)
 	}
 	obj := body.(fsm.Value)
 	if err := r.matchNamespace(obj); err != nil {
@@ -66,6 +70,9 @@ func (r *request) replaced(old *fsm.Object, body runtime.Object) (change, error)
 	if r.kind.Default != nil {
 		r.kind.Default(obj)
 	}
+	if err := own(old.Value, obj, body); err != nil {
+		return change{}, err
+	}
 	if r.kind.Prepare != nil {
 		r.kind.Prepare(obj, old.Value)
 	}
@@ -73,10 +80,13 @@ func (r *request) replaced(old *fsm.Object, body runtime.Object) (change, error)
 }
 
 // replacedSub lets the subresource change a copy of the stored object; it validates what it changes.
-func (r *request) replacedSub(old *fsm.Object, body runtime.Object) (change, error) {
+func replacedSub(r *request, old *fsm.Object, body runtime.Object, own owning) (change, error) {
 	obj := old.Value.DeepCopyObject().(fsm.Value)
 	if errs := r.sub.Update(obj, body); len(errs) > 0 {
 		return change{}, apierrors.NewInvalid(r.sub.GVK.GroupKind(), old.Name, errs)
+	}
+	if err := own(old.Value, obj, body); err != nil {
+		return change{}, err
 	}
 	return change{object: obj, remove: finished(obj), operation: admission.Update, validate: r.validateMeta}, nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/holt-project/holt/fsm"
 	"github.com/holt-project/holt/server/admission"
+	"github.com/holt-project/holt/server/ownership"
 	"github.com/holt-project/holt/server/storage"
 )
 
@@ -24,7 +25,10 @@ const maxAttempts = 16
 type writer struct {
 	store *storage.Store
 	steps []admission.Step
-	now   func() time.Time
+	// authz is asked about what a request turns out to be on the way: an apply that creates.
+	authz  Authorizer
+	owners *ownership.Tracker
+	now    func() time.Time
 }
 
 // carryOutVerb is one attempt at the write that r asks for.
@@ -160,6 +164,9 @@ func (wr *writer) carryOut(ctx context.Context, r *request, v fsm.View, old *fsm
 		return outcome{object: preview(old, c.object), removed: c.remove}, false, nil
 	}
 	op, err := operation(r, old, c)
+	if err == nil {
+		err = r.keepTimes(&op, old, c.object)
+	}
 	if err != nil {
 		return outcome{}, false, err
 	}

@@ -4,12 +4,11 @@ import (
 	"fmt"
 
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/managedfields"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/holt-project/holt/fsm"
 	"github.com/holt-project/holt/server/kinds"
@@ -43,7 +42,7 @@ func (t *Tracker) ApplyScale(k *kinds.Kind, obj fsm.Value, live *autoscalingv1.S
 	if err != nil {
 		return nil, nil, err
 	}
-	merged, err := m.Apply(live, applied, manager, force)
+	merged, err := guardedApply(m, live, applied, manager, force)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/fxamacker/cbor/v2"
 	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/zstd"
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	gvk "k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/applyconfigurations"
@@ -59,14 +60,19 @@ func clientGo(t *testing.T) packedSchema {
 		u := &unstructured.Unstructured{}
 		u.SetGroupVersionKind(kind)
 		value, err := converter.ObjectToTyped(u)
-		if err != nil { // lists and options have no type there
+		if err != nil { // lists, options and what is only posted have no type there
 			continue
 		}
 		all = value.Schema()
 		out.Names[kind.String()] = *value.TypeRef().NamedType
 		pending = append(pending, out.Names[kind.String()])
 	}
-	seen := map[string]bool{}
+	for _, t := range scaleTypes() {
+		out.Types = append(out.Types, t)
+		pending = t.Atom.names(pending)
+	}
+	out.Names[autoscalingv1.SchemeGroupVersion.WithKind("Scale").String()] = scaleName
+	seen := map[string]bool{scaleName: true, scaleName + "Spec": true, scaleName + "Status": true}
 	for len(pending) > 0 {
 		name := pending[0]
 		pending = pending[1:]
@@ -84,6 +90,28 @@ func clientGo(t *testing.T) packedSchema {
 	}
 	slices.SortFunc(out.Types, func(a, b packedType) int { return strings.Compare(a.Name, b.Name) })
 	return out
+}
+
+const scaleName = "io.k8s.api.autoscaling.v1.Scale"
+
+// scaleTypes describe the one type that can be applied and that client-go's schema leaves out.
+func scaleTypes() []packedType {
+	object := func(name string, fields ...packedField) packedType {
+		return packedType{Name: name, Atom: packedAtom{Map: &packedMap{Fields: fields}}}
+	}
+	member := func(name, scalar string) packedField {
+		return packedField{Name: name, Type: packedRef{Inlined: &packedAtom{Scalar: scalar}}}
+	}
+	part := func(name, kind string) packedField {
+		return packedField{Name: name, Type: packedRef{Named: kind}, Default: map[string]any{}}
+	}
+	return []packedType{
+		object(scaleName, member("apiVersion", "string"), member("kind", "string"),
+			part("metadata", "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"),
+			part("spec", scaleName+"Spec"), part("status", scaleName+"Status")),
+		object(scaleName+"Spec", member("replicas", "numeric")),
+		object(scaleName+"Status", member("replicas", "numeric"), member("selector", "string")),
+	}
 }
 
 func stable(kind gvk.GroupVersionKind) bool {

@@ -48,7 +48,10 @@ func (t *Tracker) Update(k *kinds.Kind, subresource string, live, obj fsm.Value,
 	}
 	m, err := t.manager(k, subresource)
 	if err == nil {
-		_, err = m.Update(before, obj, manager)
+		err = guarded(func() error {
+			_, err := m.Update(before, obj, manager)
+			return err
+		})
 	}
 	if err != nil {
 		obj.SetManagedFields(before.GetManagedFields())
@@ -67,7 +70,7 @@ func (t *Tracker) Apply(k *kinds.Kind, subresource string, live fsm.Value, appli
 	if err != nil {
 		return nil, err
 	}
-	merged, err := m.Apply(live, applied, manager, force)
+	merged, err := guardedApply(m, live, applied, manager, force)
 	if err != nil {
 		return nil, err
 	}
@@ -76,6 +79,25 @@ func (t *Tracker) Apply(k *kinds.Kind, subresource string, live fsm.Value, appli
 		return nil, fmt.Errorf("the merged object is of type %T", merged)
 	}
 	return obj, nil
+}
+
+// guarded makes an error of a panic: the library has one for values whose JSON cannot be read, and such bytes can come
+// in a protobuf body.
+func guarded(f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the fields cannot be told: %v", p)
+		}
+	}()
+	return f()
+}
+
+func guardedApply(m *managedfields.FieldManager, live, applied runtime.Object, manager string, force bool) (merged runtime.Object, err error) {
+	err = guarded(func() error {
+		merged, err = m.Apply(live, applied, manager, force)
+		return err
+	})
+	return merged, err
 }
 
 // manager returns the field manager of a kind or of one of its subresources of the same type.
