@@ -32,7 +32,7 @@ const bootstrapRetry = 200 * time.Millisecond
 
 // lead is being the leader: it starts every service, and returns once ctx has ended and all of them have.
 func (s *server) lead(ctx context.Context) {
-	w := writer.New(s.kinds, s.store.View, s.node, s.admitPlanned)
+	w := writer.New(s.kinds, s.store.View, s.node, s.owners, s.admitPlanned)
 	s.backups.tidy(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()

@@ -33,6 +33,7 @@ import (
 	"github.com/holt-project/holt/server/keyring"
 	"github.com/holt-project/holt/server/kinds"
 	"github.com/holt-project/holt/server/listener"
+	"github.com/holt-project/holt/server/ownership"
 	"github.com/holt-project/holt/server/storage"
 )
 
@@ -59,6 +60,7 @@ type server struct {
 	keeper  *keyring.Keeper
 	backups backups
 	admit   []admission.Step
+	owners  *ownership.Tracker
 	// client dials servers, peer any node.
 	client, peer *tls.Config
 	// found is the cluster that this server begins, until that is in the store; nil otherwise.
@@ -79,7 +81,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	s := &server{Config: cfg, creds: creds, kinds: kinds.Builtin(), keys: seal.NewHolder(creds.ring)}
+	s := &server{Config: cfg, creds: creds, kinds: kinds.Builtin(), owners: ownership.New(), keys: seal.NewHolder(creds.ring)}
 	s.found.Store(creds.found)
 	s.store = fsm.New(s.kinds.Schema(), 0)
 	if err := s.open(); err != nil {
@@ -212,6 +214,7 @@ func (s *server) handler() (http.Handler, error) {
 		Discovery: found, OpenAPI: docs,
 		Extra:   extra,
 		Admit:   s.admit,
+		Owners:  s.owners,
 		Agents:  &agents{transport: transport(s.peer)},
 		Forward: transport(s.client),
 		Log:     s.Log,

@@ -29,7 +29,7 @@ type configuration struct {
 }
 
 // applies reports whether a patch is a server-side apply.
-func (r *request) applies() bool {
+func applies(r *request) bool {
 	media, _, err := mime.ParseMediaType(r.http.Header.Get("Content-Type"))
 	return err == nil && types.PatchType(media) == types.ApplyYAMLPatchType
 }
@@ -37,7 +37,7 @@ func (r *request) applies() bool {
 // apply merges a configuration into the object, or into the part that a subresource stands for; it creates the object
 // if there is none.
 func (wr *writer) apply(ctx context.Context, r *request, dry bool) (response, error) {
-	want, err := r.configuration()
+	want, err := readConfiguration(r)
 	if err != nil {
 		return response{}, err
 	}
@@ -63,9 +63,9 @@ func (wr *writer) apply(ctx context.Context, r *request, dry bool) (response, er
 	return response{}, errModified(r.resource(), r.info.Name)
 }
 
-// configuration reads the body and the options of an apply.
-func (r *request) configuration() (configuration, error) {
-	options, err := r.patchOptions(types.ApplyYAMLPatchType)
+// readConfiguration reads the body and the options of an apply.
+func readConfiguration(r *request) (configuration, error) {
+	options, err := patchOptions(r, types.ApplyYAMLPatchType)
 	if err != nil {
 		return configuration{}, err
 	}
@@ -141,7 +141,7 @@ func (wr *writer) applyNew(ctx context.Context, r *request, want configuration, 
 		return response{}, apierrors.NewConflict(r.resource(), r.info.Name, fmt.Errorf(
 			"uid mismatch: the provided object specified uid %s, and no existing object was found", uid))
 	}
-	if err := r.nameApplied(obj); err != nil {
+	if err := nameApplied(r, obj); err != nil {
 		return response{}, err
 	}
 	obj.SetResourceVersion("") // it had none to be compared with
@@ -156,7 +156,7 @@ func (wr *writer) applyNew(ctx context.Context, r *request, want configuration, 
 }
 
 // nameApplied checks that a new object names itself as its URL does: no name is generated for it.
-func (r *request) nameApplied(obj fsm.Value) error {
+func nameApplied(r *request, obj fsm.Value) error {
 	switch name := obj.GetName(); name {
 	case r.info.Name:
 		return nil

@@ -35,7 +35,7 @@ func (wr *writer) create(ctx context.Context, r *request) (response, error) {
 	if err := r.decodeBody(sent, r.kind.GVK); err != nil {
 		return response{}, err
 	}
-	manager, err := r.manager("CreateOptions")
+	owner, err := manager(r, "CreateOptions")
 	if err != nil {
 		return response{}, err
 	}
@@ -45,7 +45,7 @@ func (wr *writer) create(ctx context.Context, r *request) (response, error) {
 	if r.kind.Default != nil {
 		r.kind.Default(sent)
 	}
-	wr.owners.Update(r.kind, "", nil, sent, manager)
+	wr.owners.Update(r.kind, "", nil, sent, owner)
 	uid := types.UID(uuid.NewString())
 	generated := sent.GetName() == "" && sent.GetGenerateName() != ""
 	for try := range generatedTries {

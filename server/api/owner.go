@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/holt-project/holt/fsm"
+	"github.com/holt-project/holt/server/kinds"
 )
 
 // owning sets the managedFields of obj, the next state of old. body is what the client sent, or what it stands for.
@@ -53,16 +54,16 @@ func applied(_, obj fsm.Value, body runtime.Object) error {
 }
 
 // manager is the name under which a create or update owns fields. options is the kind of the request's options.
-func (r *request) manager(options string) (string, error) {
+func manager(r *request, options string) (string, error) {
 	name := r.query.Get("fieldManager")
 	if errs := metav1validation.ValidateFieldManager(name, field.NewPath("fieldManager")); len(errs) > 0 {
 		return "", invalidOptions(options, errs)
 	}
-	return r.managerOf(name), nil
+	return managerOf(r, name), nil
 }
 
 // patchOptions reads and checks the options about owners of a patch of that type.
-func (r *request) patchOptions(kind types.PatchType) (metav1.PatchOptions, error) {
+func patchOptions(r *request, kind types.PatchType) (metav1.PatchOptions, error) {
 	o := metav1.PatchOptions{FieldManager: r.query.Get("fieldManager")}
 	if r.query.Has("force") {
 		force := isTrue(r.query.Get("force"))
@@ -79,7 +80,7 @@ func invalidOptions(kind string, errs field.ErrorList) error {
 }
 
 // managerOf is name, or what stands for a client that gives none: the first part of its User-Agent.
-func (r *request) managerOf(name string) string {
+func managerOf(r *request, name string) string {
 	if name != "" {
 		return name
 	}
@@ -98,7 +99,7 @@ func (r *request) managerOf(name string) string {
 }
 
 // keepTimes gives a change that only the times of its owners make one those of old: it is none then.
-func (r *request) keepTimes(op *fsm.Op, old *fsm.Object, obj fsm.Value) error {
+func keepTimes(k *kinds.Kind, op *fsm.Op, old *fsm.Object, obj fsm.Value) error {
 	if op.Verb != fsm.Update || obj == nil || bytes.Equal(op.Raw, old.Raw) {
 		return nil
 	}
@@ -107,7 +108,7 @@ func (r *request) keepTimes(op *fsm.Op, old *fsm.Object, obj fsm.Value) error {
 		return nil
 	}
 	obj.SetManagedFields(before)
-	raw, err := r.kind.Encode(obj)
+	raw, err := k.Encode(obj)
 	if err != nil {
 		return apierrors.NewInternalError(err)
 	}

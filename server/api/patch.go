@@ -36,14 +36,14 @@ func (wr *writer) patch(ctx context.Context, r *request) (response, error) {
 	if err != nil {
 		return response{}, err
 	}
-	if r.applies() {
+	if applies(r) {
 		return wr.apply(ctx, r, dry)
 	}
 	apply, err := r.patcher()
 	if err != nil {
 		return response{}, err
 	}
-	options, err := r.patchOptions(types.MergePatchType)
+	options, err := patchOptions(r, types.MergePatchType)
 	if err != nil {
 		return response{}, err
 	}
@@ -56,7 +56,7 @@ func (wr *writer) patch(ctx context.Context, r *request) (response, error) {
 		if err != nil {
 			return change{}, err
 		}
-		return replaced(r, old, body, wr.updates(r, r.managerOf(options.FieldManager)))
+		return replaced(r, old, body, wr.updates(r, managerOf(r, options.FieldManager)))
 	})
 	if err != nil {
 		return response{}, err

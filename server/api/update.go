@@ -29,12 +29,12 @@ func (wr *writer) update(ctx context.Context, r *request) (response, error) {
 	if err := r.decodeBody(body, r.bodyGVK()); err != nil {
 		return response{}, err
 	}
-	manager, err := r.manager("UpdateOptions")
+	owner, err := manager(r, "UpdateOptions")
 	if err != nil {
 		return response{}, err
 	}
 	done, err := wr.modify(ctx, r, r.key(), dry, func(old *fsm.Object) (change, error) {
-		return replaced(r, old, body.DeepCopyObject(), wr.updates(r, manager))
+		return replaced(r, old, body.DeepCopyObject(), wr.updates(r, owner))
 	})
 	if err != nil {
 		return response{}, err

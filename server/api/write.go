@@ -165,7 +165,7 @@ func (wr *writer) carryOut(ctx context.Context, r *request, v fsm.View, old *fsm
 	}
 	op, err := operation(r, old, c)
 	if err == nil {
-		err = r.keepTimes(&op, old, c.object)
+		err = keepTimes(r.kind, &op, old, c.object)
 	}
 	if err != nil {
 		return outcome{}, false, err

@@ -14,6 +14,7 @@ import (
 	"github.com/holt-project/holt/server/controllers"
 	"github.com/holt-project/holt/server/controllers/writer"
 	"github.com/holt-project/holt/server/kinds"
+	"github.com/holt-project/holt/server/ownership"
 )
 
 // TB is what a Cluster needs of a test. *testing.T and *rapid.T have it.
@@ -44,7 +45,7 @@ type Cluster struct {
 func New(t TB) *Cluster {
 	reg := kinds.Builtin()
 	c := &Cluster{t: t, Kinds: reg, Store: fsm.New(reg.Schema(), 0)}
-	c.Writer = writer.New(reg, c.Store.View, c, c.admit)
+	c.Writer = writer.New(reg, c.Store.View, c, ownership.New(), c.admit)
 	c.Create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: metav1.NamespaceDefault}})
 	return c
 }

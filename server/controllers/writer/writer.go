@@ -15,7 +15,11 @@ import (
 	"github.com/holt-project/holt/fsm"
 	"github.com/holt-project/holt/server/controllers"
 	"github.com/holt-project/holt/server/kinds"
+	"github.com/holt-project/holt/server/ownership"
 )
+
+// manager owns the fields that control loops set. It is the name that other tools know to leave alone.
+const manager = "kube-controller-manager"
 
 // Bounds of one proposal: what consensus takes without slowing its followers down.
 const (
@@ -34,11 +38,12 @@ type Writer struct {
 	view     func() fsm.View
 	proposer Proposer
 	admit    func(k *kinds.Kind, obj fsm.Value) error
+	owners   *ownership.Tracker
 }
 
 // New makes a writer. admit changes or refuses a new object before it is validated, as admission does for clients.
-func New(reg *kinds.Registry, view func() fsm.View, p Proposer, admit func(*kinds.Kind, fsm.Value) error) *Writer {
-	return &Writer{kinds: reg, view: view, proposer: p, admit: admit}
+func New(reg *kinds.Registry, view func() fsm.View, p Proposer, owners *ownership.Tracker, admit func(*kinds.Kind, fsm.Value) error) *Writer {
+	return &Writer{kinds: reg, view: view, proposer: p, admit: admit, owners: owners}
 }
 
 // Write carries out the changes, then notes the events: those that say what a change did only if it did. The changes
@@ -146,16 +151,19 @@ func (w *Writer) change(k *kinds.Kind, ch controllers.Change, now metav1.Time) (
 		if errs := k.Subresources["status"].Update(obj, ch.Object); len(errs) > 0 {
 			return fsm.Op{}, errs.ToAggregate()
 		}
+		w.own(k, "status", stored.Value, obj)
 	case controllers.Finalize:
 		if errs := k.Subresources["finalize"].Update(obj, ch.Object); len(errs) > 0 {
 			return fsm.Op{}, errs.ToAggregate()
 		}
+		w.own(k, "finalize", stored.Value, obj)
 	case controllers.Bind:
 		if err := k.Subresources["binding"].Create(obj, bindingTo(ch.Object, now)); err != nil {
 			return fsm.Op{}, err
 		}
 	default:
 		obj = ch.Object
+		w.own(k, "", stored.Value, obj)
 		if k.Prepare != nil {
 			k.Prepare(obj, stored.Value)
 		}
@@ -164,6 +172,14 @@ func (w *Writer) change(k *kinds.Kind, ch controllers.Change, now metav1.Time) (
 		return remove(k, obj), nil
 	}
 	return put(fsm.Update, k, obj)
+}
+
+// own makes the control loops own what they change of an object whose owners are known: a user's, as a rule. What control
+// loops themselves create has none, which the rules of managedFields allow, and which keeps the many pods cheap.
+func (w *Writer) own(k *kinds.Kind, subresource string, old, obj fsm.Value) {
+	if len(old.GetManagedFields()) > 0 {
+		w.owners.Update(k, subresource, old, obj, manager)
+	}
 }
 
 // bindingTo is what a scheduler outside would post; its time becomes that of the pod's condition.

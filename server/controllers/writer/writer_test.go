@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -256,5 +257,45 @@ func TestProposalThatFails(t *testing.T) {
 	}
 	if !errors.Is(errs[3], fsm.ErrUnknownResource) {
 		t.Errorf("error %v", errs[3])
+	}
+}
+
+// What control loops change of a user's object is theirs; their own objects' owners are not kept.
+func TestChangesAreOwned(t *testing.T) {
+	c := ct.New(t)
+	p := ct.Pod("p", nil)
+	fields := &metav1.FieldsV1{}
+	fields.SetRawBytes([]byte(`{"f:metadata":{"f:labels":{"f:a":{}}}}`))
+	p.Labels = map[string]string{"a": "user"}
+	p.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "user", Operation: metav1.ManagedFieldsOperationApply,
+		APIVersion: "v1", FieldsType: "FieldsV1", FieldsV1: fields}}
+	c.Create(p)
+	c.Create(ct.Pod("own", nil))
+	var plan controllers.Plan
+	for _, name := range []string{"p", "own"} {
+		changed := pod(c, name)
+		changed.Labels = map[string]string{"a": "loop"}
+		plan.Update("pods", changed)
+	}
+	if errs := errors.Join(write(c, plan)...); errs != nil {
+		t.Fatal(errs)
+	}
+	changed := pod(c, "p")
+	changed.Status.PodIP = "10.0.0.1"
+	plan = controllers.Plan{}
+	plan.UpdateStatus("pods", changed)
+	if errs := errors.Join(write(c, plan)...); errs != nil {
+		t.Fatal(errs)
+	}
+	var got []string
+	for _, e := range pod(c, "p").ManagedFields {
+		got = append(got, e.Manager+" "+e.Subresource+e.FieldsV1.GetRawString())
+	}
+	want := []string{`kube-controller-manager {"f:metadata":{"f:labels":{"f:a":{}}}}`, `kube-controller-manager status{"f:status":{"f:podIP":{}}}`}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if m := pod(c, "own").ManagedFields; m != nil {
+		t.Errorf("tracked: %v", m)
 	}
 }
