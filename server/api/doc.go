@@ -11,6 +11,9 @@
 // podLogs, and the forwarder, which hands writes to the leader or, on the leader, to the writer. All of them answer
 // through the responder.
 //
+// Server-side apply (apply.go) is a write like the others, whose next state is the merged object, and which creates the
+// object when there is none. Who owns which field is ownership's matter: owner.go says on whose behalf a write is.
+//
 // Invariants:
 //
 //   - Every request that is not one of the open paths (health, version) has exactly one authentication and one
@@ -24,6 +27,8 @@
 //     puts the answer or the error on the wire.
 //   - Objects of the store are shared: everything here works on deep copies. The JSON of an object is made once
 //     per revision, by fsm.Object.Encoded; its protobuf is the store's own bytes (stamp.go).
+//   - Every create, update and patch by a client is tracked in managedFields, after defaults and before Prepare and
+//     admission: what those set belongs to nobody.
 //   - No kind has code of its own here, except Namespace and Pod where Kubernetes' wire protocol itself treats them
 //     apart (spec.finalizers, logs).
 //   - Identity headers are believed only from a TLS peer that is a server of the cluster.
