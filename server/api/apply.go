@@ -75,7 +75,9 @@ func readConfiguration(r *request) (configuration, error) {
 	}
 	c := configuration{manager: options.FieldManager, force: options.Force != nil && *options.Force}
 	data, err := yaml.YAMLToJSON(r.body)
-	if err == nil {
+	if err != nil {
+		err = fmt.Errorf("error converting YAML to JSON: %w", err)
+	} else {
 		err = kjson.UnmarshalCaseSensitivePreserveInts(data, &c.content)
 	}
 	if err == nil && c.content == nil {
@@ -84,7 +86,7 @@ func readConfiguration(r *request) (configuration, error) {
 	if err != nil {
 		return c, badRequest("error decoding patch: %v", err)
 	}
-	if _, strict := yaml.YAMLToJSONStrict(r.body); strict != nil { // unknown fields are refused in any case
+	if strict := yaml.UnmarshalStrict(r.body, &map[string]any{}); strict != nil { // unknown fields are refused in any case
 		if directive == metav1.FieldValidationStrict {
 			return c, badRequest("error strict decoding patch: %v", strict)
 		}

@@ -25,6 +25,9 @@ func FuzzRequest(f *testing.F) {
 		{"PUT", "", "", configMap("a", "2")}, {"PATCH", "", merge, `{"data":{"k":null}}`}, {"PATCH", "", strategic, `{"data":{"$patch":"delete"}}`},
 		{"PATCH", "", strategic, `{"metadata":{"finalizers":["a/b"],"$deleteFromPrimitiveList/finalizers":["c/d"]}}`},
 		{"PATCH", "", jsonPatch, `[{"op":"copy","from":"/data","path":"/metadata/labels"},{"op":"remove","path":"/data/k"}]`},
+		{"PATCH", "fieldManager=f", applyYAML, appliedMap("a", "k", "2")}, {"PATCH", "fieldManager=f&force=1&fieldValidation=Strict", applyYAML, appliedMap("a", "k", "2")},
+		{"PATCH", "fieldManager=f&force=true", applyYAML, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, labels: {x: null}, ownerReferences: [{uid: a}, {uid: a}]}\ndata: {k: null}"},
+		{"PATCH", "", merge, `{"metadata":{"managedFields":[{"manager":"m","operation":"Apply","apiVersion":"v1","fieldsType":"FieldsV1","fieldsV1":{"f:data":{"k:{}":{},"v:1":{}}}}]}}`},
 		{"GET", "labelSelector=a in (b,c),!d&fieldSelector=metadata.name!=x", "", ""}, {"GET", "limit=1&continue=eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6Miwic3RhcnQiOiJkZWZhdWx0L2FcdTAwMDAifQ", "", ""},
 		{"GET", "resourceVersion=1&resourceVersionMatch=Exact", "", ""},
 		{"GET", "sendInitialEvents=x&timeoutSeconds=-1&allowWatchBookmarks=2", "", ""}, {"DELETE", "propagationPolicy=Orphan&gracePeriodSeconds=-1", "", ""},
@@ -41,7 +44,9 @@ func FuzzRequest(f *testing.F) {
 			r.Header.Set("Content-Type", contentType)
 			w := httptest.NewRecorder()
 			h.ServeHTTP(w, r)
-			if w.Code == 500 {
+			// Kubernetes' answer to a configuration that is none of its type, which it has no Status for.
+			unfit := contentType == applyYAML && strings.Contains(w.Body.String(), "failed to create typed patch object")
+			if w.Code == 500 && !unfit {
 				t.Errorf("%s %s?%s: %s", method, path, query, w.Body)
 			}
 			return w.Code

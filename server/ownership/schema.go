@@ -82,7 +82,7 @@ func unpack(data []byte) (types, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the schema: %w", err)
 	}
-	mode, err := cbor.DecOptions{IntDec: cbor.IntDecConvertSigned, DefaultMapType: reflect.TypeFor[map[string]any]()}.DecMode()
+	mode, err := cbor.DecOptions{IntDec: cbor.IntDecConvertSignedOrFail, DefaultMapType: reflect.TypeFor[map[string]any]()}.DecMode()
 	if err != nil {
 		return nil, fmt.Errorf("read the schema: %w", err)
 	}
