@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"mime"
 	"net/http"
+	"reflect"
 
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -124,6 +125,30 @@ func unprocessable(data []byte, err error) ([]byte, error) {
 	return data, nil
 }
 
+// jsonPatches reports whether a patch is a JSON patch, which can read any part of the object.
+func jsonPatches(r *request) bool {
+	media, _, err := mime.ParseMediaType(r.http.Header.Get("Content-Type"))
+	return err == nil && types.PatchType(media) == types.JSONPatchType
+}
+
+// withoutOwners returns obj, or a shallow copy without its managedFields. The merging patches replace these as a whole, so
+// what was there has no part in the result, and is a good part of what would be encoded and read again.
+func withoutOwners(obj runtime.Object) runtime.Object {
+	m, ok := obj.(metav1.Object)
+	if !ok || len(m.GetManagedFields()) == 0 {
+		return obj
+	}
+	from := reflect.ValueOf(obj).Elem()
+	to := reflect.New(from.Type())
+	to.Elem().Set(from)
+	bare, ok := to.Interface().(runtime.Object)
+	if !ok {
+		return obj
+	}
+	bare.(metav1.Object).SetManagedFields(nil)
+	return bare
+}
+
 // patched returns the body that a put of the patched object would have.
 func (r *request) patched(old *fsm.Object, apply patcher, directive string) (runtime.Object, error) {
 	from := runtime.Object(old.Value)
@@ -132,6 +157,9 @@ func (r *request) patched(old *fsm.Object, apply patcher, directive string) (run
 		if from, err = r.sub.Get(old.Value); err != nil {
 			return nil, err
 		}
+	}
+	if !jsonPatches(r) {
+		from = withoutOwners(from)
 	}
 	original, err := json.Marshal(from)
 	if err != nil {
