@@ -83,8 +83,8 @@ func validateDeployment(obj fsm.Value) field.ErrorList {
 		count{path.Child("revisionHistoryLimit"), valueOf(spec.RevisionHistoryLimit)},
 		count{path.Child("progressDeadlineSeconds"), valueOf(spec.ProgressDeadlineSeconds)},
 	)
-	errs = append(errs, validateSelector(spec.Selector, spec.Template.Labels, path)...)
-	errs = append(errs, podspec.ValidateTemplate(&spec.Template, path.Child("template"))...)
+	errs = append(errs, validateSelector(spec.Selector, spec.Template.Labels, "deployment", path)...)
+	errs = append(errs, podspec.ValidateLasting(&spec.Template, "ReplicaSet", path.Child("template"))...)
 	errs = append(errs, validateStrategy(&spec.Strategy, path.Child("strategy"))...)
 	if spec.ProgressDeadlineSeconds != nil && *spec.ProgressDeadlineSeconds <= spec.MinReadySeconds {
 		errs = append(errs, field.Invalid(path.Child("progressDeadlineSeconds"), *spec.ProgressDeadlineSeconds,
