@@ -4,6 +4,8 @@ package kinds
 func Builtin() *Registry {
 	return NewRegistry(
 		configMap(),
+		controllerRevision(),
+		daemonSet(),
 		deployment(),
 		endpoints(),
 		endpointSlice(),
@@ -23,5 +25,6 @@ func Builtin() *Registry {
 		secret(),
 		service(),
 		serviceAccount(),
+		statefulSet(),
 	)
 }

@@ -40,5 +40,8 @@ func (k *Kind) Decode(raw []byte) (fsm.Value, error) {
 		return nil, fmt.Errorf("decode %s: %w", k.GVK.Kind, err)
 	}
 	v.GetObjectKind().SetGroupVersionKind(k.GVK)
+	if k.Restore != nil {
+		k.Restore(v)
+	}
 	return v, nil
 }

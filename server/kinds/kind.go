@@ -28,6 +28,8 @@ type Kind struct {
 
 	// Default fills in what the user left out. It runs on every object that a client sent; nil does nothing.
 	Default func(obj fsm.Value)
+	// Restore puts back what the stored form of an object leaves out, whenever one is decoded. nil does nothing.
+	Restore func(obj fsm.Value)
 	// Prepare sets what clients may not: on create (old is nil) it empties the status and starts the generation;
 	// on update it keeps the old status and counts the generation up when the specification changed. It runs after
 	// Default and before Validate, and not for subresources: their functions do what is needed. nil does nothing.

@@ -227,6 +227,9 @@ func TestEncodingKeepsEverything(t *testing.T) {
 			filler(seed).Fill(obj)
 			obj.GetObjectKind().SetGroupVersionKind(k.GVK)
 			obj.SetResourceVersion("7")
+			if k.Restore != nil {
+				k.Restore(obj)
+			}
 			raw, err := k.Encode(obj)
 			if err != nil {
 				t.Fatal(err)

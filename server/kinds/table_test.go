@@ -25,6 +25,9 @@ func TestColumns(t *testing.T) {
 		"replicationcontrollers":          {"Desired", "Current", "Ready", "Age", "Containers+", "Images+", "Selector+"},
 		"podtemplates":                    {"Containers", "Images", "Pod Labels"},
 		"endpoints":                       {"Endpoints", "Age"},
+		"statefulsets.apps":               {"Ready", "Age", "Containers+", "Images+"},
+		"daemonsets.apps":                 {"Desired", "Current", "Ready", "Up-to-date", "Available", "Node Selector", "Age", "Containers+", "Images+", "Selector+"},
+		"controllerrevisions.apps":        {"Controller", "Revision", "Age"},
 		"endpointslices.discovery.k8s.io": {"AddressType", "Ports", "Endpoints", "Age"},
 	} {
 		var got []string
