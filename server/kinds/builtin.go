@@ -5,11 +5,13 @@ func Builtin() *Registry {
 	return NewRegistry(
 		configMap(),
 		controllerRevision(),
+		cronJob(),
 		daemonSet(),
 		deployment(),
 		endpoints(),
 		endpointSlice(),
 		event(),
+		job(),
 		lease(),
 		limitRange(),
 		namespace(),

@@ -28,6 +28,8 @@ func TestColumns(t *testing.T) {
 		"statefulsets.apps":               {"Ready", "Age", "Containers+", "Images+"},
 		"daemonsets.apps":                 {"Desired", "Current", "Ready", "Up-to-date", "Available", "Node Selector", "Age", "Containers+", "Images+", "Selector+"},
 		"controllerrevisions.apps":        {"Controller", "Revision", "Age"},
+		"jobs.batch":                      {"Status", "Completions", "Duration", "Age", "Containers+", "Images+", "Selector+"},
+		"cronjobs.batch":                  {"Schedule", "Timezone", "Suspend", "Active", "Last Schedule", "Age", "Containers+", "Images+", "Selector+"},
 		"endpointslices.discovery.k8s.io": {"AddressType", "Ports", "Endpoints", "Age"},
 	} {
 		var got []string
