@@ -65,7 +65,10 @@ func TestJobs(t *testing.T) {
 		"replacement": {jobWith("podReplacementPolicy: Soon, ", ""),
 			[]string{`spec.podReplacementPolicy: Unsupported value: "Soon": supported values: "Failed", "TerminatingOrFailed"`}},
 	} {
-		t.Run(name, func(t *testing.T) { sameProblems(t, problems(k, create(t, k, test.manifest)), test.want...) })
+		t.Run(name, func(t *testing.T) {
+			obj := create(t, k, test.manifest)
+			sameProblems(t, append(problems(k, obj), newProblems(k, obj)...), test.want...)
+		})
 	}
 }
 

@@ -2,6 +2,7 @@ package kinds
 
 // Builtin returns the registry of all kinds that every server has.
 func Builtin() *Registry {
+	events := event()
 	return NewRegistry(
 		configMap(),
 		controllerRevision(),
@@ -10,7 +11,8 @@ func Builtin() *Registry {
 		deployment(),
 		endpoints(),
 		endpointSlice(),
-		event(),
+		events,
+		eventsEvent(events),
 		job(),
 		lease(),
 		limitRange(),

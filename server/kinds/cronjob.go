@@ -33,7 +33,8 @@ func cronJob() *Kind {
 			start: func(c *batchv1.CronJob) { c.Status = batchv1.CronJobStatus{} },
 			keep:  func(c, old *batchv1.CronJob) { c.Status = old.Status },
 		}.prepare,
-		Validate: validateCronJob,
+		Validate:       validateCronJob,
+		ValidateCreate: validateCronJobName,
 		Subresources: map[string]Subresource{
 			"status": statusOf(gvk, newBody, func(c, body *batchv1.CronJob) field.ErrorList {
 				c.Status = body.Status
@@ -85,10 +86,16 @@ func validateCronJob(obj fsm.Value) field.ErrorList {
 		count{path.Child("successfulJobsHistoryLimit"), valueOf(c.Spec.SuccessfulJobsHistoryLimit)},
 		count{path.Child("failedJobsHistoryLimit"), valueOf(c.Spec.FailedJobsHistoryLimit)},
 	)...)
-	if limit := maxObjectName - cronSuffix; len(c.Name) > limit { // its jobs' names end with their time
-		errs = append(errs, field.Invalid(field.NewPath("metadata", "name"), c.Name, fmt.Sprintf("must be no more than %d characters", limit)))
-	}
 	return errs
+}
+
+// validateCronJobName leaves room for the time in the names of its jobs.
+func validateCronJobName(obj fsm.Value) field.ErrorList {
+	const limit = maxObjectName - cronSuffix
+	if len(obj.GetName()) <= limit {
+		return nil
+	}
+	return field.ErrorList{field.Invalid(field.NewPath("metadata", "name"), obj.GetName(), fmt.Sprintf("must be no more than %d characters", limit))}
 }
 
 func validateSchedule(schedule string, path *field.Path) field.ErrorList {

@@ -41,6 +41,7 @@ func job() *Kind {
 			}.prepare(obj, old)
 		},
 		Validate:       validateJob,
+		ValidateCreate: validateOwnSelector,
 		ValidateUpdate: validateJobUpdate,
 		Subresources:   map[string]Subresource{"status": statusOf(gvk, newBody, takeJobStatus)},
 		Fields: func(obj fsm.Value) fields.Set {

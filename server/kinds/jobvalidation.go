@@ -29,8 +29,7 @@ const (
 
 func validateJob(obj fsm.Value) field.ErrorList {
 	j, path := obj.(*batchv1.Job), field.NewPath("spec")
-	errs := validateOwnSelector(j)
-	errs = append(errs, validateJobSpec(&j.Spec, path)...)
+	errs := validateJobSpec(&j.Spec, path)
 	if j.Spec.Selector == nil {
 		errs = append(errs, field.Required(path.Child("selector"), ""))
 	} else {
@@ -44,7 +43,8 @@ func validateJob(obj fsm.Value) field.ErrorList {
 }
 
 // validateOwnSelector refuses labels and selectors of the user's own where the job chooses them.
-func validateOwnSelector(j *batchv1.Job) field.ErrorList {
+func validateOwnSelector(obj fsm.Value) field.ErrorList {
+	j := obj.(*batchv1.Job)
 	if j.Spec.Selector == nil || j.Spec.ManualSelector != nil && *j.Spec.ManualSelector {
 		return nil
 	}

@@ -22,6 +22,9 @@ type Kind struct {
 	Categories         []string
 	Namespaced         bool
 
+	// Version, unless nil, says that the objects are those of another kind, in another version.
+	Version *Version
+
 	// New and NewList make empty objects of the Go types.
 	New     func() fsm.Value
 	NewList func() runtime.Object
@@ -36,6 +39,8 @@ type Kind struct {
 	Prepare func(obj, old fsm.Value)
 	// Validate returns all errors of an object at once; the object's metadata is checked by the API.
 	Validate func(obj fsm.Value) field.ErrorList
+	// ValidateCreate returns the errors of a new object, on top of Validate: what old objects were not held to.
+	ValidateCreate func(obj fsm.Value) field.ErrorList
 	// ValidateUpdate returns the errors of the change from old, on top of Validate: immutable fields.
 	ValidateUpdate func(obj, old fsm.Value) field.ErrorList
 	// ValidateName returns what is wrong with an object's name; nil stands for a DNS subdomain name.
@@ -79,7 +84,7 @@ type Subresource struct {
 	Options func() runtime.Object
 }
 
-// GroupResource is the kind's key in the store, for example "deployments.apps".
+// GroupResource is the kind's name for authorization and in errors, for example "deployments.apps".
 func (k *Kind) GroupResource() schema.GroupResource {
 	return schema.GroupResource{Group: k.GVK.Group, Resource: k.Resource}
 }
@@ -94,5 +99,5 @@ func (k *Kind) Key(namespace, name string) fsm.Key {
 	if !k.Namespaced {
 		namespace = ""
 	}
-	return fsm.Key{Resource: k.GroupResource().String(), Namespace: namespace, Name: name}
+	return fsm.Key{Resource: k.StoredAs(), Namespace: namespace, Name: name}
 }

@@ -92,6 +92,18 @@ func problems(k *kinds.Kind, obj fsm.Value) []string {
 	return errs
 }
 
+// newProblems are those of a new object alone.
+func newProblems(k *kinds.Kind, obj fsm.Value) []string {
+	if k.ValidateCreate == nil {
+		return nil
+	}
+	var errs []string
+	for _, err := range k.ValidateCreate(obj) {
+		errs = append(errs, err.Error())
+	}
+	return errs
+}
+
 func sameProblems(t *testing.T, got []string, want ...string) {
 	t.Helper()
 	if len(got)+len(want) == 0 {
@@ -116,7 +128,7 @@ func judge(t *testing.T, tests []judged) {
 			k := find(t, test.resource)
 			obj := parse(t, k, test.manifest)
 			applyDefaults(k, obj)
-			sameProblems(t, problems(k, obj), test.want...)
+			sameProblems(t, append(problems(k, obj), newProblems(k, obj)...), test.want...)
 		})
 	}
 }
