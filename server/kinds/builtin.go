@@ -13,6 +13,7 @@ func Builtin() *Registry {
 		endpointSlice(),
 		events,
 		eventsEvent(events),
+		horizontalPodAutoscaler(),
 		job(),
 		lease(),
 		limitRange(),

@@ -29,6 +29,9 @@ func versionOf(stored *Kind, from, to func(fsm.Value) fsm.Value, k Kind) *Kind {
 	if k.Validate == nil && stored.Validate != nil {
 		k.Validate = func(obj fsm.Value) field.ErrorList { return stored.Validate(to(obj)) }
 	}
+	if k.ValidateCreate == nil && stored.ValidateCreate != nil {
+		k.ValidateCreate = func(obj fsm.Value) field.ErrorList { return stored.ValidateCreate(to(obj)) }
+	}
 	if k.ValidateUpdate == nil && stored.ValidateUpdate != nil {
 		k.ValidateUpdate = func(obj, old fsm.Value) field.ErrorList { return stored.ValidateUpdate(to(obj), to(old)) }
 	}
