@@ -2,7 +2,7 @@ package kinds
 
 // Builtin returns the registry of all kinds that every server has.
 func Builtin() *Registry {
-	events := event()
+	events, autoscalers := event(), horizontalPodAutoscaler()
 	return NewRegistry(
 		configMap(),
 		controllerRevision(),
@@ -13,7 +13,8 @@ func Builtin() *Registry {
 		endpointSlice(),
 		events,
 		eventsEvent(events),
-		horizontalPodAutoscaler(),
+		autoscalers,
+		autoscalerV1(autoscalers),
 		job(),
 		lease(),
 		limitRange(),
