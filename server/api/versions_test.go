@@ -57,6 +57,16 @@ func TestOneObjectInTwoVersions(t *testing.T) {
 	if now.Status.CurrentReplicas != 2 || now.Generation != 4 {
 		t.Errorf("%+v", now)
 	}
+	var dry autoscalingv1.HorizontalPodAutoscaler
+	c.patch("merge-patch+json", oldScalers+"/web?dryRun=All", `{"spec":{"maxReplicas":9}}`, 200).decode(t, &dry)
+	if dry.APIVersion != "autoscaling/v1" || dry.Spec.MaxReplicas != 9 {
+		t.Errorf("%+v", dry)
+	}
+	dry = autoscalingv1.HorizontalPodAutoscaler{}
+	c.must("POST", oldScalers+"?dryRun=All", strings.Replace(scaler, `"web",`, `"other",`, 1), 201).decode(t, &dry)
+	if dry.APIVersion != "autoscaling/v1" || dry.Name != "other" || dry.Spec.TargetCPUUtilizationPercentage == nil {
+		t.Errorf("%+v", dry)
+	}
 	c.must("POST", newScalers, scaler, 409)
 	c.must("DELETE", newScalers+"/web", "", 200)
 	c.must("GET", oldScalers+"/web", "", 404)

@@ -74,6 +74,12 @@ func validateSource(v *corev1.Volume, at *field.Path) field.ErrorList {
 		if v.PersistentVolumeClaim.ClaimName == "" {
 			errs = append(errs, field.Required(here.Child("claimName"), ""))
 		}
+	case v.Ephemeral != nil:
+		if template := v.Ephemeral.VolumeClaimTemplate; template == nil {
+			errs = append(errs, field.Required(here.Child("volumeClaimTemplate"), ""))
+		} else {
+			errs = append(errs, ValidateClaim(&template.Spec, here.Child("volumeClaimTemplate", "spec"))...)
+		}
 	case v.NFS != nil:
 		errs = append(errs, ValidateNFS(v.NFS, here)...)
 	case v.Image != nil:
