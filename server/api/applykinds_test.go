@@ -40,6 +40,7 @@ func TestApplyOfEveryKind(t *testing.T) {
 				t.Fatal(err)
 			}
 			u.SetGroupVersionKind(k.GVK)
+			u.SetUID("") // which would be the one of an object that must be there
 			u.SetLabels(map[string]string{"shared": "a", "own": "a"})
 			url := "/api/" + k.GVK.Version
 			if k.GVK.Group != "" {

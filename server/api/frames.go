@@ -83,6 +83,7 @@ func (f *frameWriter) object(t fsm.EventType, o *fsm.Object) error {
 }
 
 func (f *frameWriter) encode(o *fsm.Object) ([]byte, error) {
+	o = f.r.kind.Shown(o)
 	switch f.a.shape {
 	case shapeTable:
 		t, err := f.out.table(f.r.kind, []*fsm.Object{o}, metav1.ListMeta{ResourceVersion: o.Value.GetResourceVersion()},

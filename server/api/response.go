@@ -67,6 +67,7 @@ func (o *responder) send(w http.ResponseWriter, r *request, res response) {
 }
 
 func (o *responder) encode(r *request, res response, a accepted) ([][]byte, error) {
+	res = r.shown(res)
 	if res.value != nil || a.shape == shapeObject {
 		return encodePlain(r.kind, res, a.format)
 	}
@@ -91,6 +92,22 @@ func (o *responder) encode(r *request, res response, a accepted) ([][]byte, erro
 	}
 	data, err := encodeValue(v, a.format)
 	return [][]byte{data}, err
+}
+
+// shown converts an answer's objects to the version of the URL.
+func (r *request) shown(res response) response {
+	if r.kind.Version == nil {
+		return res
+	}
+	res.object = r.kind.Shown(res.object)
+	if res.list != nil {
+		items := make([]*fsm.Object, len(res.list.items))
+		for i, item := range res.list.items {
+			items[i] = r.kind.Shown(item)
+		}
+		res.list = &listing{meta: res.list.meta, items: items}
+	}
+	return res
 }
 
 func encodePlain(k *kinds.Kind, res response, f format) ([][]byte, error) {

@@ -31,9 +31,14 @@ type stream struct {
 
 func (c *cluster) watch(query string, headers ...string) *stream {
 	c.t.Helper()
+	return c.watchPath(configMaps+"?watch=1&"+query, headers...)
+}
+
+func (c *cluster) watchPath(path string, headers ...string) *stream {
+	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.t.Context(), 30*time.Second) // a lost event fails the test, not hangs it
 	c.t.Cleanup(cancel)
-	res, err := http.DefaultClient.Do(c.request("GET", configMaps+"?watch=1&"+query, "", headers...).WithContext(ctx))
+	res, err := http.DefaultClient.Do(c.request("GET", path, "", headers...).WithContext(ctx))
 	if err != nil {
 		c.t.Fatal(err)
 	}

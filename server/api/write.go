@@ -136,7 +136,7 @@ func planned(v fsm.View, r *request, key fsm.Key, plan func(*fsm.Object) (change
 	if !ok {
 		return change{}, nil, apierrors.NewNotFound(r.resource(), key.Name)
 	}
-	c, err := plan(old)
+	c, err := plan(r.kind.Shown(old))
 	return c, old, err
 }
 
@@ -151,13 +151,13 @@ func (wr *writer) carryOut(ctx context.Context, r *request, v fsm.View, old *fsm
 		return outcome{object: old}, false, nil
 	}
 	a := r.attributes(c.operation, old.Key, v, dry)
-	a.Object, a.Old = c.object, old.Value
+	a.Object, a.Old = c.object, r.kind.ShownValue(old.Value)
 	if c.operation == admission.Delete {
 		a.Object = nil
 	}
 	result := admission.Abandoned
 	defer func() { a.Decide(result) }()
-	if err := wr.admit(ctx, a, c, old); err != nil {
+	if err := wr.admit(ctx, a, c); err != nil {
 		return outcome{}, false, err
 	}
 	if dry {
@@ -198,15 +198,15 @@ func (wr *writer) unchanged(ctx context.Context, old *fsm.Object) (done outcome,
 	return outcome{object: now}, false, nil
 }
 
-func (wr *writer) admit(ctx context.Context, a *admission.Attributes, c change, old *fsm.Object) error {
+func (wr *writer) admit(ctx context.Context, a *admission.Attributes, c change) error {
 	if err := admission.Run(ctx, wr.steps, a); err != nil {
 		return err
 	}
 	if c.validate == nil {
 		return nil
 	}
-	if errs := c.validate(c.object, old.Value); len(errs) > 0 {
-		return apierrors.NewInvalid(a.Kind.GVK.GroupKind(), old.Name, errs)
+	if errs := c.validate(c.object, a.Old); len(errs) > 0 {
+		return apierrors.NewInvalid(a.Kind.GVK.GroupKind(), a.Name, errs)
 	}
 	return nil
 }
@@ -273,6 +273,9 @@ func (r *request) validateAll(obj, old fsm.Value) field.ErrorList {
 	errs := r.validateMeta(obj, old)
 	if r.kind.Validate != nil {
 		errs = append(errs, r.kind.Validate(obj)...)
+	}
+	if old == nil && r.kind.ValidateCreate != nil {
+		errs = append(errs, r.kind.ValidateCreate(obj)...)
 	}
 	if old != nil && r.kind.ValidateUpdate != nil {
 		errs = append(errs, r.kind.ValidateUpdate(obj, old)...)

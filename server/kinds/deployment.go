@@ -83,8 +83,8 @@ func validateDeployment(obj fsm.Value) field.ErrorList {
 		count{path.Child("revisionHistoryLimit"), valueOf(spec.RevisionHistoryLimit)},
 		count{path.Child("progressDeadlineSeconds"), valueOf(spec.ProgressDeadlineSeconds)},
 	)
-	errs = append(errs, validateSelector(spec.Selector, spec.Template.Labels, path)...)
-	errs = append(errs, podspec.ValidateTemplate(&spec.Template, path.Child("template"))...)
+	errs = append(errs, validateSelector(spec.Selector, spec.Template.Labels, "deployment", path)...)
+	errs = append(errs, podspec.ValidateLasting(&spec.Template, "ReplicaSet", path.Child("template"))...)
 	errs = append(errs, validateStrategy(&spec.Strategy, path.Child("strategy"))...)
 	if spec.ProgressDeadlineSeconds != nil && *spec.ProgressDeadlineSeconds <= spec.MinReadySeconds {
 		errs = append(errs, field.Invalid(path.Child("progressDeadlineSeconds"), *spec.ProgressDeadlineSeconds,
@@ -117,10 +117,15 @@ func validateRolling(r *appsv1.RollingUpdateDeployment, path *field.Path) field.
 	if share(r.MaxUnavailable) == 0 && share(r.MaxSurge) == 0 {
 		errs = append(errs, field.Invalid(unavailable, r.MaxUnavailable, "may not be 0 when `maxSurge` is 0"))
 	}
-	if r.MaxUnavailable != nil && r.MaxUnavailable.Type == intstr.String && share(r.MaxUnavailable) > 100 {
-		errs = append(errs, field.Invalid(unavailable, r.MaxUnavailable, "must not be greater than 100%"))
+	return append(errs, validateWhole(r.MaxUnavailable, unavailable)...)
+}
+
+// validateWhole refuses more than all.
+func validateWhole(value *intstr.IntOrString, path *field.Path) field.ErrorList {
+	if value != nil && value.Type == intstr.String && share(value) > 100 {
+		return field.ErrorList{field.Invalid(path, value, "must not be greater than 100%")}
 	}
-	return errs
+	return nil
 }
 
 // validateShare checks a number of pods or a percentage of them.

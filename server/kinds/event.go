@@ -9,7 +9,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/holt-project/holt/fsm"
 )
@@ -26,23 +25,6 @@ func event() *Kind {
 		Columns:    eventColumns(),
 		Cells:      eventCells,
 	}
-}
-
-// validateEvent wants an event beside the object that it is about; those about cluster-scoped objects are in default.
-func validateEvent(obj fsm.Value) field.ErrorList {
-	e := obj.(*corev1.Event)
-	want := e.InvolvedObject.Namespace
-	if want == "" {
-		want = metav1.NamespaceDefault
-		if e.Namespace == metav1.NamespaceSystem {
-			want = metav1.NamespaceSystem
-		}
-	}
-	if e.Namespace != want {
-		return field.ErrorList{field.Invalid(field.NewPath("involvedObject", "namespace"), e.InvolvedObject.Namespace,
-			"does not match event.namespace")}
-	}
-	return nil
 }
 
 func eventFields(obj fsm.Value) fields.Set {

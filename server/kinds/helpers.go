@@ -17,7 +17,7 @@ import (
 
 // specified is a kind with a specification and a status: what Prepare needs to know of it.
 type specified[T fsm.Value] struct {
-	// spec returns what the generation counts the changes of.
+	// spec returns what the generation counts the changes of; nil for a kind whose objects have no generation.
 	spec func(T) any
 	// start sets the status of a new object; keep copies it from the stored one.
 	start func(T)
@@ -28,13 +28,18 @@ type specified[T fsm.Value] struct {
 func (s specified[T]) prepare(value, before fsm.Value) {
 	obj := value.(T)
 	if before == nil {
-		obj.SetGeneration(1)
+		if s.spec != nil {
+			obj.SetGeneration(1)
+		}
 		s.start(obj)
 		return
 	}
 	old := before.(T)
 	s.keep(obj, old)
 	obj.SetGeneration(old.GetGeneration())
+	if s.spec == nil {
+		return
+	}
 	if !equality.Semantic.DeepEqual(s.spec(obj), s.spec(old)) {
 		obj.SetGeneration(old.GetGeneration() + 1)
 	}
@@ -132,6 +137,13 @@ func since(then, now time.Time) string {
 	}
 	return duration.HumanDuration(now.Sub(then))
 }
+
+// createdAt and createdCell are the table of kinds that Kubernetes has no other for.
+func createdAt() metav1.TableColumnDefinition {
+	return column("Created At", "date", metav1.ObjectMeta{}.SwaggerDoc()["creationTimestamp"])
+}
+
+func createdCell(obj fsm.Value) string { return obj.GetCreationTimestamp().UTC().Format(time.RFC3339) }
 
 func orNone(text string) string {
 	if text == "" {

@@ -22,18 +22,25 @@ type Kind struct {
 	Categories         []string
 	Namespaced         bool
 
+	// Version, unless nil, says that the objects are those of another kind, in another version.
+	Version *Version
+
 	// New and NewList make empty objects of the Go types.
 	New     func() fsm.Value
 	NewList func() runtime.Object
 
 	// Default fills in what the user left out. It runs on every object that a client sent; nil does nothing.
 	Default func(obj fsm.Value)
+	// Restore puts back what the stored form of an object leaves out, whenever one is decoded. nil does nothing.
+	Restore func(obj fsm.Value)
 	// Prepare sets what clients may not: on create (old is nil) it empties the status and starts the generation;
 	// on update it keeps the old status and counts the generation up when the specification changed. It runs after
 	// Default and before Validate, and not for subresources: their functions do what is needed. nil does nothing.
 	Prepare func(obj, old fsm.Value)
 	// Validate returns all errors of an object at once; the object's metadata is checked by the API.
 	Validate func(obj fsm.Value) field.ErrorList
+	// ValidateCreate returns the errors of a new object, on top of Validate: what old objects were not held to.
+	ValidateCreate func(obj fsm.Value) field.ErrorList
 	// ValidateUpdate returns the errors of the change from old, on top of Validate: immutable fields.
 	ValidateUpdate func(obj, old fsm.Value) field.ErrorList
 	// ValidateName returns what is wrong with an object's name; nil stands for a DNS subdomain name.
@@ -77,7 +84,7 @@ type Subresource struct {
 	Options func() runtime.Object
 }
 
-// GroupResource is the kind's key in the store, for example "deployments.apps".
+// GroupResource is the kind's name for authorization and in errors, for example "deployments.apps".
 func (k *Kind) GroupResource() schema.GroupResource {
 	return schema.GroupResource{Group: k.GVK.Group, Resource: k.Resource}
 }
@@ -92,5 +99,5 @@ func (k *Kind) Key(namespace, name string) fsm.Key {
 	if !k.Namespaced {
 		namespace = ""
 	}
-	return fsm.Key{Resource: k.GroupResource().String(), Namespace: namespace, Name: name}
+	return fsm.Key{Resource: k.StoredAs(), Namespace: namespace, Name: name}
 }

@@ -92,6 +92,18 @@ func problems(k *kinds.Kind, obj fsm.Value) []string {
 	return errs
 }
 
+// newProblems are those of a new object alone.
+func newProblems(k *kinds.Kind, obj fsm.Value) []string {
+	if k.ValidateCreate == nil {
+		return nil
+	}
+	var errs []string
+	for _, err := range k.ValidateCreate(obj) {
+		errs = append(errs, err.Error())
+	}
+	return errs
+}
+
 func sameProblems(t *testing.T, got []string, want ...string) {
 	t.Helper()
 	if len(got)+len(want) == 0 {
@@ -102,11 +114,67 @@ func sameProblems(t *testing.T, got []string, want ...string) {
 	}
 }
 
+// judged is a manifest, and what is wrong with it.
+type judged struct {
+	name, resource, manifest string
+	want                     []string
+}
+
+// judge validates manifests as if they were created.
+func judge(t *testing.T, tests []judged) {
+	t.Helper()
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			k := find(t, test.resource)
+			obj := parse(t, k, test.manifest)
+			applyDefaults(k, obj)
+			sameProblems(t, append(problems(k, obj), newProblems(k, obj)...), test.want...)
+		})
+	}
+}
+
+// changed is a manifest that replaces another one, and what is wrong with that.
+type changed struct {
+	name, resource, old, manifest string
+	want                          []string
+}
+
+// judgeChanges validates manifests as updates.
+func judgeChanges(t *testing.T, tests []changed) {
+	t.Helper()
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			k := find(t, test.resource)
+			_, got := update(t, k, create(t, k, test.old), test.manifest)
+			sameProblems(t, got, test.want...)
+		})
+	}
+}
+
+// shown is a manifest, and its row in tables.
+type shown struct {
+	name, resource, manifest string
+	want                     []any
+}
+
+// show makes rows of manifests.
+func show(t *testing.T, tests []shown) {
+	t.Helper()
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			k := find(t, test.resource)
+			if diff := cmp.Diff(test.want, k.Cells(parse(t, k, test.manifest), tableNow)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
 func TestEveryKindIsComplete(t *testing.T) {
 	names := map[string]string{}
 	eachKind(t, func(t *testing.T, k *kinds.Kind) {
 		for _, name := range append([]string{k.Resource, k.Singular}, k.ShortNames...) {
-			if owner := names[name]; owner != "" {
+			if owner := names[name]; owner != "" && owner != k.Resource {
 				t.Errorf("the name %q is %s's too", name, owner)
 			}
 			names[name] = k.Resource
@@ -171,6 +239,9 @@ func TestEncodingKeepsEverything(t *testing.T) {
 			filler(seed).Fill(obj)
 			obj.GetObjectKind().SetGroupVersionKind(k.GVK)
 			obj.SetResourceVersion("7")
+			if k.Restore != nil {
+				k.Restore(obj)
+			}
 			raw, err := k.Encode(obj)
 			if err != nil {
 				t.Fatal(err)

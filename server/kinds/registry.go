@@ -1,9 +1,11 @@
 package kinds
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
-	"sort"
+	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -15,7 +17,8 @@ const ByOwner = "owner"
 
 // Registry is the set of kinds that a server knows.
 type Registry struct {
-	kinds      []*Kind
+	kinds      []*Kind // those that are stored
+	served     []*Kind // and their other versions
 	byResource map[schema.GroupVersionResource]*Kind
 	byKind     map[schema.GroupVersionKind]*Kind
 	byStore    map[string]*Kind
@@ -31,26 +34,33 @@ func NewRegistry(all ...*Kind) *Registry {
 		byType:     map[reflect.Type]*Kind{},
 	}
 	for _, k := range all {
-		store := k.GroupResource().String()
-		if r.byStore[store] != nil || r.byKind[k.GVK] != nil {
+		if r.byKind[k.GVK] != nil || k.Version == nil && r.byStore[k.StoredAs()] != nil {
 			panic(fmt.Sprintf("kinds: %s is registered twice", k.GVK))
 		}
-		r.byResource[k.GVR()], r.byKind[k.GVK], r.byStore[store] = k, k, k
+		r.byResource[k.GVR()], r.byKind[k.GVK] = k, k
 		r.byType[reflect.TypeOf(k.New())] = k
-		r.kinds = append(r.kinds, k)
-	}
-	sort.Slice(r.kinds, func(i, j int) bool {
-		a, b := r.kinds[i], r.kinds[j]
-		if a.GVK.Group != b.GVK.Group {
-			return a.GVK.Group < b.GVK.Group
+		r.served = append(r.served, k)
+		if k.Version == nil {
+			r.byStore[k.StoredAs()] = k
+			r.kinds = append(r.kinds, k)
 		}
-		return a.Resource < b.Resource
-	})
+	}
+	slices.SortStableFunc(r.kinds, byName)
+	slices.SortStableFunc(r.served, byName)
 	return r
 }
 
-// All returns the kinds ordered by group and resource. The slice must not be changed.
+// byName leaves the versions of a kind in the order in which they are registered.
+func byName(a, b *Kind) int {
+	return cmp.Or(strings.Compare(a.GVK.Group, b.GVK.Group), strings.Compare(a.Resource, b.Resource))
+}
+
+// All returns the kinds that are stored, ordered by group and resource. The slice must not be changed.
 func (r *Registry) All() []*Kind { return r.kinds }
+
+// Served returns the kinds in all versions, in the same order; of each the preferred version comes first. The slice must
+// not be changed.
+func (r *Registry) Served() []*Kind { return r.served }
 
 // ByResource finds a kind by its place in URLs, or returns nil.
 func (r *Registry) ByResource(gvr schema.GroupVersionResource) *Kind { return r.byResource[gvr] }
@@ -68,7 +78,7 @@ func (r *Registry) Of(obj fsm.Value) *Kind { return r.byType[reflect.TypeOf(obj)
 func (r *Registry) Schema() *fsm.Schema {
 	resources := make([]fsm.Resource, len(r.kinds))
 	for i, k := range r.kinds {
-		resources[i] = fsm.Resource{Name: k.GroupResource().String(), Decode: k.Decode, Indexes: k.Indexes}
+		resources[i] = fsm.Resource{Name: k.StoredAs(), Decode: k.Decode, Indexes: k.Indexes}
 	}
 	return fsm.NewSchema(map[string]fsm.IndexFunc{ByOwner: owners}, resources...)
 }

@@ -70,8 +70,8 @@ func validateReplicaSet(obj fsm.Value) field.ErrorList {
 		count{path.Child("replicas"), valueOf(rs.Spec.Replicas)},
 		count{path.Child("minReadySeconds"), rs.Spec.MinReadySeconds},
 	)
-	errs = append(errs, validateSelector(rs.Spec.Selector, rs.Spec.Template.Labels, path)...)
-	return append(errs, podspec.ValidateTemplate(&rs.Spec.Template, path.Child("template"))...)
+	errs = append(errs, validateSelector(rs.Spec.Selector, rs.Spec.Template.Labels, "deployment", path)...)
+	return append(errs, podspec.ValidateLasting(&rs.Spec.Template, "ReplicaSet", path.Child("template"))...)
 }
 
 func takeReplicaSetStatus(rs, body *appsv1.ReplicaSet) field.ErrorList {

@@ -23,10 +23,7 @@ const dnsLabel = `a lowercase RFC 1123 label must consist of lower case alphanum
 	`with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')`
 
 func TestValidation(t *testing.T) {
-	for _, test := range []struct {
-		name, resource, manifest string
-		want                     []string
-	}{
+	judge(t, []judged{
 		{"deployment", "deployments.apps", webDeployment, nil},
 		{"no selector", "deployments.apps", `{spec: {template: {spec: {containers: [{name: c, image: i}]}}}}`,
 			[]string{"spec.selector: Required value"}},
@@ -114,22 +111,12 @@ func TestValidation(t *testing.T) {
 		{"pod", "pods", podWith("nodeName: worker-1, ", ""), nil},
 		{"pod name", "pods", strings.Replace(podWith("", ""), "name: c", "name: C", 1),
 			[]string{`spec.containers[0].name: Invalid value: "C": ` + dnsLabel}},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			k := find(t, test.resource)
-			obj := parse(t, k, test.manifest)
-			applyDefaults(k, obj)
-			sameProblems(t, problems(k, obj), test.want...)
-		})
-	}
+	})
 }
 
 func TestUpdates(t *testing.T) {
 	const immutableService = `{metadata: {name: a}, spec: {clusterIP: 10.0.0.1, ports: [{port: 80}]}}`
-	for _, test := range []struct {
-		name, resource, old, manifest string
-		want                          []string
-	}{
+	judgeChanges(t, []changed{
 		{"selector", "deployments.apps", webDeployment, strings.ReplaceAll(webDeployment, "app: web", "app: db"),
 			[]string{`spec.selector: Invalid value: {"matchLabels":{"app":"db"}}: field is immutable`}},
 		{"replicas", "deployments.apps", webDeployment, strings.Replace(webDeployment, "spec:\n", "spec:\n  replicas: 3\n", 1), nil},
@@ -151,11 +138,5 @@ func TestUpdates(t *testing.T) {
 		{"image of a pod", "pods", podWith("", ""), strings.Replace(podWith("", ""), "image: i", "image: j", 1), nil},
 		{"command of a pod", "pods", podWith("", ""), podWith("", "command: [a], "),
 			[]string{"spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"}},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			k := find(t, test.resource)
-			_, got := update(t, k, create(t, k, test.old), test.manifest)
-			sameProblems(t, got, test.want...)
-		})
-	}
+	})
 }

@@ -14,15 +14,16 @@ import (
 	"github.com/holt-project/holt/fsm"
 )
 
-// validateSelector checks that a controller selects something, and its own pods in any case.
-func validateSelector(selector *metav1.LabelSelector, template map[string]string, path *field.Path) field.ErrorList {
+// validateSelector checks that a controller, named as Kubernetes does in its errors, selects something, and its own pods
+// in any case.
+func validateSelector(selector *metav1.LabelSelector, template map[string]string, controller string, path *field.Path) field.ErrorList {
 	at := path.Child("selector")
 	if selector == nil {
 		return field.ErrorList{field.Required(at, "")}
 	}
 	errs := metav1validation.ValidateLabelSelector(selector, metav1validation.LabelSelectorValidationOptions{}, at)
 	if len(selector.MatchLabels)+len(selector.MatchExpressions) == 0 {
-		errs = append(errs, field.Invalid(at, selector, "empty selector is invalid for deployment"))
+		errs = append(errs, field.Invalid(at, selector, "empty selector is invalid for "+controller))
 	}
 	parsed, err := metav1.LabelSelectorAsSelector(selector)
 	if err != nil {
@@ -91,9 +92,13 @@ func templateColumns(selector string) []metav1.TableColumnDefinition {
 }
 
 func templateCells(spec *corev1.PodSpec, selector *metav1.LabelSelector) []any {
+	return append(containerCells(spec), metav1.FormatLabelSelector(selector))
+}
+
+func containerCells(spec *corev1.PodSpec) []any {
 	names, images := make([]string, len(spec.Containers)), make([]string, len(spec.Containers))
 	for i := range spec.Containers {
 		names[i], images[i] = spec.Containers[i].Name, spec.Containers[i].Image
 	}
-	return []any{strings.Join(names, ","), strings.Join(images, ","), metav1.FormatLabelSelector(selector)}
+	return []any{strings.Join(names, ","), strings.Join(images, ",")}
 }

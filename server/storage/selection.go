@@ -46,7 +46,7 @@ type requirement struct {
 // selector joins the scope with the options' selectors. A field that the kind does not offer is an error, because to
 // ignore it would select too much.
 func (sc Scope) selector(o ListOptions) (*selector, error) {
-	s := &selector{Scope: sc, resource: sc.Kind.GroupResource().String()}
+	s := &selector{Scope: sc, resource: sc.Kind.StoredAs()}
 	if o.LabelSelector != nil && !o.LabelSelector.Empty() {
 		s.labels = o.LabelSelector
 	}
@@ -102,7 +102,7 @@ func (s *selector) matches(v fsm.Value) bool {
 	if len(s.others) == 0 {
 		return true
 	}
-	set := s.Kind.Fields(v)
+	set := s.Kind.Fields(s.Kind.ShownValue(v))
 	return !slices.ContainsFunc(s.others, func(r fields.Requirement) bool { return !meets(r, set.Get(r.Field)) })
 }
 

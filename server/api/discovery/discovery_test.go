@@ -68,7 +68,7 @@ func TestAggregatedHasEveryKind(t *testing.T) {
 			}
 		}
 	}
-	for _, k := range kinds.Builtin().All() {
+	for _, k := range kinds.Builtin().Served() {
 		r, ok := found[k.GVR()]
 		if !ok {
 			t.Errorf("%s is missing", k.GVR())
@@ -109,7 +109,7 @@ func TestOlderFormHasEveryKind(t *testing.T) {
 			found[list.GroupVersion+"/"+r.Name] = true
 		}
 	}
-	for _, k := range kinds.Builtin().All() {
+	for _, k := range kinds.Builtin().Served() {
 		name := k.GVK.GroupVersion().String() + "/" + k.Resource
 		if !found[name] {
 			t.Errorf("%s is missing", name)
@@ -186,5 +186,17 @@ func TestRefusals(t *testing.T) {
 		if w := get(t, d, test.path, test.accept, nil); w.Code != test.code {
 			t.Errorf("%s %s: %d, want %d", test.path, test.accept, w.Code, test.code)
 		}
+	}
+}
+
+func TestPreferredVersions(t *testing.T) {
+	var g metav1.APIGroup
+	get(t, docs(t), "/apis/autoscaling", "application/json", &g)
+	var versions []string
+	for _, v := range g.Versions {
+		versions = append(versions, v.Version)
+	}
+	if g.PreferredVersion.Version != "v2" || !slices.Equal(versions, []string{"v2", "v1"}) {
+		t.Errorf("%+v", g)
 	}
 }

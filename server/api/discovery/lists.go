@@ -15,7 +15,7 @@ import (
 func groupVersions(reg *kinds.Registry) ([]schema.GroupVersion, map[schema.GroupVersion][]*kinds.Kind) {
 	var order []schema.GroupVersion
 	byGroup := map[schema.GroupVersion][]*kinds.Kind{}
-	for _, k := range reg.All() {
+	for _, k := range reg.Served() {
 		gv := k.GVK.GroupVersion()
 		if byGroup[gv] == nil {
 			order = append(order, gv)

@@ -28,7 +28,7 @@ func types(reg *kinds.Registry) (map[reflect.Type][]schema.GroupVersionKind, err
 		}
 		return err
 	}
-	for _, k := range reg.All() {
+	for _, k := range reg.Served() {
 		if err := add(k.New(), k.GVK); err != nil {
 			return nil, err
 		}
@@ -68,7 +68,7 @@ func (g group) path() string {
 
 func groups(reg *kinds.Registry) []group {
 	var all []group
-	for _, k := range reg.All() {
+	for _, k := range reg.Served() {
 		gv := k.GVK.GroupVersion()
 		i := slices.IndexFunc(all, func(g group) bool { return g.gv == gv })
 		if i < 0 {

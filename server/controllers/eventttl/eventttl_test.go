@@ -15,7 +15,8 @@ func TestEventsGoAnHourAfterTheyWereSeenLast(t *testing.T) {
 	c := ct.New(t)
 	c.Now = time.Now().Truncate(time.Second)
 	event := func(name string, change func(*corev1.Event)) {
-		e := &corev1.Event{ObjectMeta: metav1.ObjectMeta{Name: name},
+		e := &corev1.Event{ObjectMeta: metav1.ObjectMeta{Name: name}, Reason: "Pulled",
+			Action: "Pull", ReportingController: "agent", ReportingInstance: "worker-1",
 			InvolvedObject: corev1.ObjectReference{Kind: "Pod", Namespace: "default", Name: "p"}}
 		change(e)
 		c.Create(e)

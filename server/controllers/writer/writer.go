@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/holt-project/holt/fsm"
 	"github.com/holt-project/holt/server/controllers"
@@ -128,8 +129,11 @@ func (w *Writer) create(k *kinds.Kind, obj fsm.Value, now metav1.Time) (fsm.Op, 
 	if err := w.admit(k, obj); err != nil {
 		return fsm.Op{}, err
 	}
-	if k.Validate != nil {
-		if errs := k.Validate(obj); len(errs) > 0 {
+	for _, validate := range []func(fsm.Value) field.ErrorList{k.Validate, k.ValidateCreate} {
+		if validate == nil {
+			continue
+		}
+		if errs := validate(obj); len(errs) > 0 {
 			return fsm.Op{}, errs.ToAggregate()
 		}
 	}

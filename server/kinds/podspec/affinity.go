@@ -37,18 +37,25 @@ func validateAffinity(a *corev1.Affinity, path *field.Path) field.ErrorList {
 func validateNodeAffinity(a *corev1.NodeAffinity, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	if selector := a.RequiredDuringSchedulingIgnoredDuringExecution; selector != nil {
-		at := path.Child(required, "nodeSelectorTerms")
-		if len(selector.NodeSelectorTerms) == 0 {
-			errs = append(errs, field.Required(at, "must have at least one node selector term"))
-		}
-		for i := range selector.NodeSelectorTerms {
-			errs = append(errs, validateNodeTerm(&selector.NodeSelectorTerms[i], at.Index(i))...)
-		}
+		errs = append(errs, ValidateNodeSelector(selector, path.Child(required))...)
 	}
 	for i := range a.PreferredDuringSchedulingIgnoredDuringExecution {
 		term, at := &a.PreferredDuringSchedulingIgnoredDuringExecution[i], path.Child(preferred).Index(i)
 		errs = append(errs, validateWeight(term.Weight, at)...)
 		errs = append(errs, validateNodeTerm(&term.Preference, at.Child("preference"))...)
+	}
+	return errs
+}
+
+// ValidateNodeSelector checks what a node must fulfil.
+func ValidateNodeSelector(selector *corev1.NodeSelector, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	at := path.Child("nodeSelectorTerms")
+	if len(selector.NodeSelectorTerms) == 0 {
+		errs = append(errs, field.Required(at, "must have at least one node selector term"))
+	}
+	for i := range selector.NodeSelectorTerms {
+		errs = append(errs, validateNodeTerm(&selector.NodeSelectorTerms[i], at.Index(i))...)
 	}
 	return errs
 }

@@ -28,7 +28,7 @@ func Default(spec *corev1.PodSpec) {
 		// The two types have the same fields on purpose, so that they can be converted.
 		defaultContainer((*corev1.Container)(&spec.EphemeralContainers[i].EphemeralContainerCommon))
 	}
-	roundUp(spec.Overhead)
+	RoundUp(spec.Overhead)
 }
 
 // DefaultPod fills in what only a pod itself gets, not a template: it depends on values that a template's pods may
@@ -67,8 +67,8 @@ func defaultContainer(c *corev1.Container) {
 			defaultFieldRef(from.FieldRef)
 		}
 	}
-	roundUp(c.Resources.Limits)
-	roundUp(c.Resources.Requests)
+	RoundUp(c.Resources.Limits)
+	RoundUp(c.Resources.Requests)
 	for _, p := range []*corev1.Probe{c.LivenessProbe, c.ReadinessProbe, c.StartupProbe} {
 		defaultProbe(p)
 	}
@@ -139,8 +139,8 @@ func defaultHostPorts(ports []corev1.ContainerPort) {
 	}
 }
 
-// roundUp drops what is finer than a thousandth, the finest that a resource is counted in.
-func roundUp(list corev1.ResourceList) {
+// RoundUp drops what is finer than a thousandth, the finest that a resource is counted in.
+func RoundUp(list corev1.ResourceList) {
 	for name, quantity := range list {
 		quantity.RoundUp(resource.Milli)
 		list[name] = quantity

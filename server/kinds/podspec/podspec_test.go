@@ -36,6 +36,9 @@ func TestValidate(t *testing.T) {
 	}{
 		{container(""), nil},
 		{"{}", []string{"spec.containers: Required value"}},
+		{spec("volumes: [{name: a, ephemeral: {}}, {name: b, ephemeral: {volumeClaimTemplate: {spec: {accessModes: [ReadWriteOnce]}}}}]"),
+			[]string{"spec.volumes[0].ephemeral.volumeClaimTemplate: Required value",
+				"spec.volumes[1].ephemeral.volumeClaimTemplate.spec.resources[storage]: Required value"}},
 		{"{containers: [{}]}", []string{c0 + "name: Required value", c0 + "image: Required value"}},
 		{"{containers: [{name: c, image: i}, {name: c, image: ' i'}]}", []string{
 			`spec.containers[1].name: Duplicate value: "c"`,

@@ -23,12 +23,12 @@ func validateResources(r *corev1.ResourceRequirements, path *field.Path) field.E
 		request := r.Requests[name]
 		limit, limited := r.Limits[name]
 		if !limited {
-			if !overcommits(name) {
+			if !Overcommits(name) {
 				errs = append(errs, field.Required(limits, "Limit must be set for non overcommitable resources"))
 			}
 			continue
 		}
-		if !overcommits(name) && !equal(request, limit) {
+		if !Overcommits(name) && !equal(request, limit) {
 			errs = append(errs, field.Invalid(requests, request.String(), fmt.Sprintf("must be equal to %s limit of %s", name, limit.String())))
 		} else if request.Cmp(limit) > 0 {
 			errs = append(errs, field.Invalid(requests, request.String(),
@@ -42,7 +42,7 @@ func validateQuantities(list corev1.ResourceList, path *field.Path) field.ErrorL
 	var errs field.ErrorList
 	for _, name := range sortedNames(list) {
 		at, quantity := path.Key(string(name)), list[name]
-		errs = append(errs, validateResourceName(name, at)...)
+		errs = append(errs, ValidateResourceName(name, at)...)
 		if quantity.Sign() < 0 {
 			errs = append(errs, field.Invalid(at, quantity.String(), "must be greater than or equal to 0"))
 		}
@@ -54,7 +54,8 @@ func validateQuantities(list corev1.ResourceList, path *field.Path) field.ErrorL
 	return errs
 }
 
-func validateResourceName(name corev1.ResourceName, path *field.Path) field.ErrorList {
+// ValidateResourceName checks the name of what a container may ask for.
+func ValidateResourceName(name corev1.ResourceName, path *field.Path) field.ErrorList {
 	errs := invalid(path, name, validation.IsQualifiedName(string(name)))
 	if len(errs) > 0 || strings.Contains(string(name), "/") || plainResources.Has(name) {
 		return errs
@@ -67,8 +68,8 @@ func validateResourceName(name corev1.ResourceName, path *field.Path) field.Erro
 	return field.ErrorList{field.Invalid(path, name, "must be a standard resource for containers")}
 }
 
-// overcommits reports whether a request may be lower than its limit: not for huge pages, nor for devices.
-func overcommits(name corev1.ResourceName) bool {
+// Overcommits reports whether a request may be lower than its limit: not for huge pages, nor for devices.
+func Overcommits(name corev1.ResourceName) bool {
 	domain, _, prefixed := strings.Cut(string(name), "/")
 	native := !prefixed || domain == "kubernetes.io" || strings.HasSuffix(domain, ".kubernetes.io")
 	return native && !strings.HasPrefix(string(name), corev1.ResourceHugePagesPrefix)

@@ -27,16 +27,23 @@ func Validate(spec *corev1.PodSpec, path *field.Path) field.ErrorList {
 	return errs
 }
 
-// ValidateTemplate returns all that is wrong with the template of a controller whose pods run until they are deleted.
+// ValidateTemplate returns all that is wrong with a template of pods.
 func ValidateTemplate(template *corev1.PodTemplateSpec, path *field.Path) field.ErrorList {
-	errs := metav1validation.ValidateLabels(template.Labels, path.Child("metadata", "labels"))
-	errs = append(errs, apivalidation.ValidateAnnotations(template.Annotations, path.Child("metadata", "annotations"))...)
-	spec, at := &template.Spec, path.Child("spec")
-	errs = append(errs, Validate(spec, at)...)
-	if len(spec.EphemeralContainers) > 0 {
-		errs = append(errs, field.Forbidden(at.Child("ephemeralContainers"),
+	errs := metav1validation.ValidateLabels(template.Labels, path.Child("labels"))
+	errs = append(errs, apivalidation.ValidateAnnotations(template.Annotations, path.Child("annotations"))...)
+	errs = append(errs, Validate(&template.Spec, path.Child("spec"))...)
+	if len(template.Spec.EphemeralContainers) > 0 {
+		errs = append(errs, field.Forbidden(path.Child("spec", "ephemeralContainers"),
 			"ephemeral containers not allowed in pod template"))
 	}
+	return errs
+}
+
+// ValidateLasting returns all that is wrong with the template of a controller, by its kind's name, whose pods run until
+// they are deleted.
+func ValidateLasting(template *corev1.PodTemplateSpec, controller string, path *field.Path) field.ErrorList {
+	errs := ValidateTemplate(template, path)
+	spec, at := &template.Spec, path.Child("spec")
 	// An unsupported policy was reported already; one that pods may have and controllers not is reported here.
 	if spec.RestartPolicy == corev1.RestartPolicyOnFailure || spec.RestartPolicy == corev1.RestartPolicyNever {
 		errs = append(errs, field.NotSupported(at.Child("restartPolicy"), spec.RestartPolicy,
@@ -44,7 +51,7 @@ func ValidateTemplate(template *corev1.PodTemplateSpec, path *field.Path) field.
 	}
 	if spec.ActiveDeadlineSeconds != nil {
 		errs = append(errs, field.Forbidden(at.Child("activeDeadlineSeconds"),
-			"activeDeadlineSeconds in ReplicaSet is not Supported"))
+			"activeDeadlineSeconds in "+controller+" is not Supported"))
 	}
 	return errs
 }

@@ -48,7 +48,7 @@ func validateSource(v *corev1.Volume, at *field.Path) field.ErrorList {
 	here := at.Child(kinds[0])
 	switch {
 	case v.HostPath != nil:
-		errs = append(errs, validateHostPath(v.HostPath, here)...)
+		errs = append(errs, ValidateHostPath(v.HostPath, here)...)
 	case v.EmptyDir != nil:
 		if limit := v.EmptyDir.SizeLimit; limit != nil && limit.Sign() < 0 {
 			errs = append(errs, field.Forbidden(here.Child("sizeLimit"), "SizeLimit field must be a valid resource quantity"))
@@ -74,8 +74,14 @@ func validateSource(v *corev1.Volume, at *field.Path) field.ErrorList {
 		if v.PersistentVolumeClaim.ClaimName == "" {
 			errs = append(errs, field.Required(here.Child("claimName"), ""))
 		}
+	case v.Ephemeral != nil:
+		if template := v.Ephemeral.VolumeClaimTemplate; template == nil {
+			errs = append(errs, field.Required(here.Child("volumeClaimTemplate"), ""))
+		} else {
+			errs = append(errs, ValidateClaim(&template.Spec, here.Child("volumeClaimTemplate", "spec"))...)
+		}
 	case v.NFS != nil:
-		errs = append(errs, validateNFS(v.NFS, here)...)
+		errs = append(errs, ValidateNFS(v.NFS, here)...)
 	case v.Image != nil:
 		errs = append(errs, oneOf(here.Child("pullPolicy"), v.Image.PullPolicy,
 			corev1.PullAlways, corev1.PullIfNotPresent, corev1.PullNever)...)
@@ -83,11 +89,12 @@ func validateSource(v *corev1.Volume, at *field.Path) field.ErrorList {
 	return errs
 }
 
-func validateHostPath(source *corev1.HostPathVolumeSource, at *field.Path) field.ErrorList {
+// ValidateHostPath checks a path of the node.
+func ValidateHostPath(source *corev1.HostPathVolumeSource, at *field.Path) field.ErrorList {
 	if source.Path == "" {
 		return field.ErrorList{field.Required(at.Child("path"), "")}
 	}
-	errs := forbidBacksteps(source.Path, at.Child("path"))
+	errs := ForbidBacksteps(source.Path, at.Child("path"))
 	if source.Type != nil {
 		errs = append(errs, oneOf(at.Child("type"), *source.Type, corev1.HostPathUnset, corev1.HostPathBlockDev,
 			corev1.HostPathCharDev, corev1.HostPathDirectory, corev1.HostPathDirectoryOrCreate,
@@ -96,7 +103,8 @@ func validateHostPath(source *corev1.HostPathVolumeSource, at *field.Path) field
 	return errs
 }
 
-func validateNFS(source *corev1.NFSVolumeSource, at *field.Path) field.ErrorList {
+// ValidateNFS checks a share of an NFS server.
+func ValidateNFS(source *corev1.NFSVolumeSource, at *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	if source.Server == "" {
 		errs = append(errs, field.Required(at.Child("server"), ""))
@@ -209,10 +217,11 @@ func validateLocal(name string, at *field.Path) field.ErrorList {
 	if path.IsAbs(name) {
 		return field.ErrorList{field.Invalid(at, name, "must be a relative path")}
 	}
-	return forbidBacksteps(name, at)
+	return ForbidBacksteps(name, at)
 }
 
-func forbidBacksteps(name string, at *field.Path) field.ErrorList {
+// ForbidBacksteps refuses a path that leads upwards.
+func ForbidBacksteps(name string, at *field.Path) field.ErrorList {
 	for _, part := range strings.Split(name, "/") {
 		if part == ".." {
 			return field.ErrorList{field.Invalid(at, name, "must not contain '..'")}

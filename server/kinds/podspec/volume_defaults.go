@@ -23,7 +23,7 @@ func defaultVolume(v *corev1.Volume) {
 		setDefault(&v.Image.PullPolicy, pullPolicy(v.Image.Reference))
 	}
 	if v.Ephemeral != nil && v.Ephemeral.VolumeClaimTemplate != nil {
-		setPointer(&v.Ephemeral.VolumeClaimTemplate.Spec.VolumeMode, corev1.PersistentVolumeFilesystem)
+		DefaultClaim(&v.Ephemeral.VolumeClaimTemplate.Spec)
 	}
 	defaultProjected(v.Projected)
 }
