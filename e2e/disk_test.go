@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/holt-project/holt/e2e/harness"
 	"github.com/holt-project/holt/internal/sandbox"
 )
@@ -261,8 +263,14 @@ func (s *struck) finish(t *testing.T) {
 	checkWritten(t, s.room.Cluster, s.namespace, acked)
 }
 
+// sameState waits until all servers have the same state, and not just none, as while they read their logs.
 func (r *diskRoom) sameState(t *testing.T) {
 	t.Helper()
+	for _, server := range r.Servers() {
+		must(t, harness.Await(within(t, bound), server.Name+" answers", func(ctx context.Context) error {
+			return r.At(server.Name).Get(ctx, harness.Namespaces, "", "default", &corev1.Namespace{})
+		}))
+	}
 	status, err := r.AwaitSameState(within(t, bound))
 	must(t, err)
 	t.Logf("all servers are at revision %d of term %d with digest %s", status.Revision, status.Term, status.Digest)

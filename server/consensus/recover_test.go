@@ -112,7 +112,7 @@ func TestRecoverRefuses(t *testing.T) {
 	if err := os.Remove(s.dir + "/raft.db"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := survivor(c, s); !errors.Is(err, consensus.ErrNotAServer) {
+	if _, err := survivor(c, s); !errors.Is(err, consensus.ErrDamaged) {
 		t.Errorf("without its log: %v", err)
 	}
 }
