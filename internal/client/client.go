@@ -200,7 +200,11 @@ func unavailable(s apierrors.APIStatus) bool { return s.Status().Code == http.St
 
 // sendTo asks one server. sent is false if it certainly has not been reached: there was no connection to it.
 func (c *Client) sendTo(ctx context.Context, server string, r Request, open func() (io.Reader, error)) (resp *http.Response, sent bool, err error) {
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { sent = true }})
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		// The transport looks for another connection only if the server has told that it did nothing with the request.
+		GetConn: func(string) { sent = false },
+		GotConn: func(httptrace.GotConnInfo) { sent = true },
+	})
 	url := server + r.Path
 	if r.Query != "" {
 		url += "?" + r.Query
