@@ -29,8 +29,8 @@ func TestSnapshotOverAStaleLog(t *testing.T) {
 		"library alone, conflict at the end": {3, false, false, 1},
 		"library alone, conflict inside":     {5, false, false, 1},
 		"library alone, gap":                 {1, false, true, 1},
-		"conflict at the end":                {3, true, true, 1},
-		"conflict inside":                    {5, true, true, 1},
+		"conflict at the end":                {3, true, true, 4},
+		"conflict inside":                    {5, true, true, 4},
 		"gap":                                {1, true, true, 4},
 	} {
 		t.Run(name, func(t *testing.T) {
