@@ -52,6 +52,7 @@ func (in *incoming) deliver(rpc raft.RPC) {
 		if !bugs.On(bugs.NoCommitClamp) {
 			clampCommit(message)
 		}
+		in.verified(message)
 	case *raft.InstallSnapshotRequest:
 		if in.have(message) && !bugs.On(bugs.OldSnapshotInstalled) {
 			in.skip(rpc, message)

@@ -14,7 +14,7 @@ import (
 // one, everything that the leader sends afterwards is refused, and the snapshot is sent again for ever; what comes
 // before the conflict would be sent to others, if this server led one day. If the log ends before the snapshot, what
 // follows leaves a gap in it, which the next start would take for damage. Raft's rule is to discard such a log
-// (figure 13, point 7).
+// (figure 13, point 7). What is behind the snapshot's last entry goes when the leader sends others; see verified.
 func (in *incoming) install(rpc raft.RPC, req *raft.InstallSnapshotRequest) {
 	agrees, err := in.agrees(req) // afterwards the entry may be gone
 	if err != nil {
@@ -23,7 +23,7 @@ func (in *incoming) install(rpc raft.RPC, req *raft.InstallSnapshotRequest) {
 	}
 	answer, err := in.exchange(rpc.Command, rpc.Reader)
 	if r, ok := answer.(*raft.InstallSnapshotResponse); ok && err == nil && r.Success && !agrees {
-		err = in.discardLog(req)
+		err = cut(in.logs, req.LastLogIndex)
 	}
 	rpc.Respond(answer, err)
 }
@@ -36,32 +36,6 @@ func (in *incoming) agrees(req *raft.InstallSnapshotRequest) (bool, error) {
 		return false, nil
 	}
 	return err == nil && entry.Term == req.LastLogTerm, err
-}
-
-// discardLog empties the log. Raft remembers where it ended; if that is not before the end of the snapshot, raft has to
-// believe that it ends there.
-func (in *incoming) discardLog(req *raft.InstallSnapshotRequest) error {
-	if err := cut(in.logs, req.LastLogIndex-1); err != nil {
-		return err
-	}
-	last, err := in.logs.LastIndex()
-	if err != nil || last == 0 {
-		return err
-	}
-	if err := in.truncate(req); err != nil {
-		return err
-	}
-	return cut(in.logs, last)
-}
-
-// truncate makes raft discard its log from the snapshot's last entry on, by a message in which that entry is of the
-// right term. What the entry says does not matter: the state has it from the snapshot, and it is never applied.
-func (in *incoming) truncate(req *raft.InstallSnapshotRequest) error {
-	_, err := in.exchange(&raft.AppendEntriesRequest{
-		RPCHeader: req.RPCHeader, Term: req.Term,
-		Entries: []*raft.Log{{Index: req.LastLogIndex, Term: req.LastLogTerm, Type: raft.LogNoop}},
-	}, nil)
-	return err
 }
 
 // cut removes the log's entries up to one of them.

@@ -80,6 +80,9 @@ func follow(t *testing.T, store *raft.InmemStore, shim bool) *follower {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if shimmed, ok := trans.(*transport); ok {
+		shimmed.in.running(r)
+	}
 	leaderAddress, leader := raft.NewInmemTransport("")
 	leader.Connect(address, inner)
 	t.Cleanup(func() {

@@ -1,6 +1,7 @@
 package consensus
 
 import (
+	"errors"
 	"io"
 
 	"github.com/hashicorp/raft"
@@ -32,4 +33,24 @@ func (in *incoming) skip(rpc raft.RPC, m *raft.InstallSnapshotRequest) {
 		_, err := io.Copy(io.Discard, rpc.Reader) // else the rest of it would be taken for the next message
 		rpc.Respond(&raft.InstallSnapshotResponse{Term: m.Term, Success: err == nil}, err)
 	})
+}
+
+// verified spares raft the look at the entry before the message's first one, if that is applied here and no longer in
+// the log. The library refuses such a message even if its own snapshot ends with that entry, and then the leader goes
+// back to ever older entries, at last to a snapshot of what this server has already. A leader of this term or a later
+// one has every entry that is applied anywhere, so the two agree there.
+func (in *incoming) verified(m *raft.AppendEntriesRequest) {
+	r := in.raft.Load()
+	if r == nil || m.PrevLogEntry == 0 || m.Term < r.CurrentTerm() {
+		return
+	}
+	applied := r.AppliedIndex()
+	var previous raft.Log
+	if m.PrevLogEntry > applied || !errors.Is(in.logs.GetLog(m.PrevLogEntry, &previous), raft.ErrLogNotFound) {
+		return
+	}
+	for len(m.Entries) > 0 && m.Entries[0].Index <= applied {
+		m.Entries = m.Entries[1:]
+	}
+	m.PrevLogEntry, m.PrevLogTerm = 0, 0 // raft looks no further
 }

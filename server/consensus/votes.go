@@ -19,8 +19,8 @@ func (in *incoming) vote(m *raft.RequestVoteRequest) {
 	}
 }
 
-// oldServer is what a server answers that is too old to know of pre-votes. The candidate goes on as if it were granted.
-var oldServer = errors.New("unexpected command")
+// errOldServer is what a server answers that is too old to know of pre-votes. The candidate goes on as if it were granted.
+var errOldServer = errors.New("unexpected command")
 
 // preVote answers a pre-vote of a stranger that could win: no leader is known here, and its log is not behind. It is
 // false if raft has to answer.
@@ -32,7 +32,7 @@ func (in *incoming) preVote(rpc raft.RPC, m *raft.RequestPreVoteRequest) bool {
 	if _, leader := r.LeaderWithID(); leader != "" || m.Term <= r.CurrentTerm() || in.behind(r, m) {
 		return false
 	}
-	rpc.Respond(nil, oldServer)
+	rpc.Respond(nil, errOldServer)
 	return true
 }
 

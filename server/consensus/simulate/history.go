@@ -92,9 +92,7 @@ func (h *history) wrote(server string, logs []*raft.Log, before *raft.Log) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, l := range logs {
-		if !l.AppendedAt.IsZero() || l.Type == raft.LogConfiguration { // else it only makes the library cut its log
-			h.see(server, l, before)
-		}
+		h.see(server, l, before)
 		before = l
 	}
 }

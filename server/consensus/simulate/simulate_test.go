@@ -14,7 +14,7 @@ import (
 
 var (
 	seed   = flag.Uint64("simulate.seed", uint64(time.Now().UnixNano()%1e9), "the first seed")
-	hours  = flag.Float64("simulate.hours", 0.5, "how long to simulate, in hours of simulated time")
+	hours  = flag.Float64("simulate.hours", 0.3, "how long to simulate, in hours of simulated time")
 	wall   = flag.Duration("simulate.for", 0, "how long to simulate, in real time, instead of simulate.hours")
 	length = flag.Duration("simulate.length", 10*time.Minute, "how long faults last in one run, in simulated time")
 	again  = flag.Int("simulate.repeat", 1, "how often to run each seed")
