@@ -85,15 +85,19 @@ func (p *platter) entry(index uint64) *raft.Log {
 	return p.now.get(index)
 }
 
-// mount is the disk as one process sees it. Once the process is dead, what it writes goes nowhere.
+// mount is the disk as one process sees it. Once the process is dead, it goes on with an image of its own until its last
+// goroutine has ended, and nobody else sees what it writes.
 type mount struct {
 	*platter
+	view   *image // guarded by mu; platter.now while the process lives
 	dead   <-chan struct{}
 	writer chan struct{} // holds one token: one transaction at a time
 }
 
 func (p *platter) mount(dead <-chan struct{}) *mount {
-	m := &mount{platter: p, dead: dead, writer: make(chan struct{}, 1)}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	m := &mount{platter: p, view: p.now, dead: dead, writer: make(chan struct{}, 1)}
 	m.writer <- struct{}{}
 	return m
 }
@@ -111,15 +115,8 @@ var errDisk = errors.New("input/output error")
 
 // write carries out a transaction and returns when it is synced.
 func (m *mount) write(kind string, do change) error {
-	select {
-	case <-m.writer:
-	case <-m.dead:
-		return nil
-	}
+	<-m.writer
 	defer func() { m.writer <- struct{}{} }()
-	if m.isDead() {
-		return nil
-	}
 	wait, err := m.begin(kind, do)
 	if err != nil {
 		return err
@@ -135,12 +132,16 @@ func (m *mount) write(kind string, do change) error {
 func (m *mount) begin(kind string, do change) (time.Duration, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.isDead() {
+		do(m.view)
+		return 0, nil
+	}
 	if m.failing && (kind == writeEntries || kind == writeVote) {
 		m.failing = false
 		return 0, errDisk
 	}
 	m.spring(kind)
-	do(m.now)
+	do(m.view)
 	if kind != writeCut || !bugs.On(bugs.TruncationNotSynced) {
 		m.unsynced = append(m.unsynced, do)
 	}

@@ -23,7 +23,7 @@ func (d *database) mount() *mount { return (*mount)(d) }
 func read[T any](d *database, get func(*image) T) T {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return get(d.now)
+	return get(d.view)
 }
 
 // FirstIndex implements raft.LogStore.
