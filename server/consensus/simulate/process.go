@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/holt-project/holt/fsm"
@@ -19,6 +20,8 @@ type process struct {
 	store  *fsm.Store
 	dead   chan struct{} // closed by kill: nothing that it does counts any more
 	opened chan struct{} // closed when node is set, or will never be
+
+	stopping atomic.Bool // an orderly end has begun
 
 	ctx  context.Context // ends when the process does
 	end  context.CancelFunc

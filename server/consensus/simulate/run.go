@@ -161,9 +161,7 @@ func (c *cluster) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	for _, s := range c.servers {
-		if p := s.current(); p != nil && s.take(p) {
-			c.spawn(func() { p.close(ctx) })
-		}
+		c.spawn(func() { s.close(ctx) })
 	}
 	c.wg.Wait()
 }

@@ -23,6 +23,7 @@ type server struct {
 	mu      sync.Mutex
 	process *process // guarded by mu; nil while the server is down
 	disks   int      // guarded by mu
+	closed  bool     // guarded by mu: there will be no other process
 }
 
 func newServer(c *cluster, i int, rng *rand.Rand) *server {
@@ -38,7 +39,7 @@ func (s *server) up() *process {
 	s.mu.Lock()
 	p := s.process
 	s.mu.Unlock()
-	if p == nil {
+	if p == nil || p.stopping.Load() {
 		return nil
 	}
 	select {
@@ -52,10 +53,10 @@ func (s *server) up() *process {
 	return p
 }
 
-// start begins a process, unless there is one.
+// start begins a process, unless there is one, or the cluster is being closed.
 func (s *server) start() {
 	s.mu.Lock()
-	if s.process != nil {
+	if s.process != nil || s.closed {
 		s.mu.Unlock()
 		return
 	}
@@ -84,6 +85,17 @@ func (s *server) take(p *process) bool {
 	return true
 }
 
+// close ends the server for good, in an orderly way.
+func (s *server) close(ctx context.Context) {
+	s.mu.Lock()
+	s.closed = true
+	p := s.process
+	s.mu.Unlock()
+	if p != nil {
+		p.close(ctx)
+	}
+}
+
 // current returns the process, whether it has started or not; nil if the server is down.
 func (s *server) current() *process {
 	s.mu.Lock()
@@ -110,16 +122,17 @@ func (s *server) end(p *process, powerCut bool) bool {
 	return true
 }
 
-// stop ends the process in an orderly way, and starts another one after a while.
+// stop ends the process in an orderly way, and starts another one after a while. It may crash on the way.
 func (s *server) stop() {
 	p := s.up()
-	if p == nil || !s.take(p) {
+	if p == nil || p.stopping.Swap(true) {
 		return
 	}
 	p.close(context.Background())
-	p.host.die(false)
-	s.platter.settle(false)
-	s.comeBack()
+	if s.take(p) {
+		p.kill(false)
+		s.comeBack()
+	}
 }
 
 // comeBack starts the server again after a while.
