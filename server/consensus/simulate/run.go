@@ -3,6 +3,7 @@ package simulate
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -38,6 +39,7 @@ func Run(t *testing.T, o Options) (r Report) {
 	defer func() {
 		if p := recover(); p != nil { // of the bubble, not of a goroutine in it
 			r.violated("seed %d: %v", o.Seed, p)
+			r.Schedule = append(r.Schedule, leftBehind()...)
 		}
 	}()
 	synctest.Test(t, func(*testing.T) {
@@ -46,6 +48,17 @@ func Run(t *testing.T, o Options) (r Report) {
 		r = c.report(o.Seed)
 	})
 	return r
+}
+
+// leftBehind returns the stacks of goroutines that will never go on.
+func leftBehind() (stacks []string) {
+	all := make([]byte, 1<<20)
+	for _, stack := range strings.Split(string(all[:runtime.Stack(all, true)]), "\n\n") {
+		if strings.Contains(stack, "(durable)") {
+			stacks = append(stacks, stack)
+		}
+	}
+	return stacks
 }
 
 // live is the life of a cluster.
