@@ -9,7 +9,7 @@ var enabled Bug
 
 // On tells whether this process has the bug.
 func On(b Bug) bool {
-	return enabled == b || enabled == LibraryAlone && NoCommitClamp <= b && b <= StrangersRefused
+	return enabled == b || enabled == LibraryAlone && NoCommitClamp <= b && b <= OldLogKept
 }
 
 // Enable gives this process one bug, for good. An empty name stands for none.

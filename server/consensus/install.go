@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/holt-project/holt/internal/bugs"
 )
 
 // install has raft install the leader's snapshot, puts the log in order behind it, and then lets the leader know. Raft
@@ -22,7 +24,7 @@ func (in *incoming) install(rpc raft.RPC, req *raft.InstallSnapshotRequest) {
 		return
 	}
 	answer, err := in.exchange(rpc.Command, rpc.Reader)
-	if r, ok := answer.(*raft.InstallSnapshotResponse); ok && err == nil && r.Success && !agrees {
+	if r, ok := answer.(*raft.InstallSnapshotResponse); ok && err == nil && r.Success && !agrees && !bugs.On(bugs.OldLogKept) {
 		err = cut(in.logs, req.LastLogIndex)
 	}
 	rpc.Respond(answer, err)
@@ -54,6 +56,9 @@ func cut(logs raft.LogStore, upTo uint64) error {
 // mendStart does at the start what a crash right after the installation of a snapshot has left undone: a log that does
 // not reach the newest snapshot, or that conflicts with it, is emptied.
 func mendStart(logs raft.LogStore, snapshots raft.SnapshotStore) error {
+	if bugs.On(bugs.OldLogKept) {
+		return nil
+	}
 	kept, err := snapshots.List()
 	if err != nil {
 		return fmt.Errorf("list the snapshots: %w", err)

@@ -5,6 +5,8 @@ import (
 	"io"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/holt-project/holt/internal/bugs"
 )
 
 // have tells whether everything in the snapshot is applied here already. A message that was held up on its way can
@@ -41,7 +43,7 @@ func (in *incoming) skip(rpc raft.RPC, m *raft.InstallSnapshotRequest) {
 // one has every entry that is applied anywhere, so the two agree there.
 func (in *incoming) verified(m *raft.AppendEntriesRequest) {
 	r := in.raft.Load()
-	if r == nil || m.PrevLogEntry == 0 || m.Term < r.CurrentTerm() {
+	if r == nil || bugs.On(bugs.OldLogKept) || m.PrevLogEntry == 0 || m.Term < r.CurrentTerm() {
 		return
 	}
 	applied := r.AppliedIndex()
