@@ -23,6 +23,7 @@ SERVERS     ?= 3
 AGENTS      ?= 2
 E2E_TIMEOUT ?= 40m
 FUZZTIME    ?= 20s
+HOURS       ?= 50
 BENCH       ?=
 TORTURE     ?= 10m
 KILLS       ?= 50
@@ -39,7 +40,7 @@ BUILD_PACKAGES := gcc libc6-dev libseccomp-dev pkg-config
 TEST_PACKAGES  := iproute2 nftables procps e2fsprogs
 
 .PHONY: help build shim images kubectl peers run down test lint unit e2e bench bench-peers torture fuzz clean vagrant-validate \
-	build-packages test-packages
+	simulate simulate-bugs simulate-short build-packages test-packages
 
 help:
 	@echo 'build             bin/holt, with the shim inside'
@@ -55,6 +56,8 @@ help:
 	@echo 'bench-peers       the same work for Holt and for kube-apiserver $(KUBERNETES) with etcd; BENCH=-quick is a short one'
 	@echo 'torture           checks what clients see under faults, for TORTURE ($(TORTURE)) and KILLS ($(KILLS)) kills of all servers'
 	@echo 'fuzz              each fuzz test for FUZZTIME ($(FUZZTIME))'
+	@echo 'simulate          clusters in virtual time for HOURS ($(HOURS)) of it, or for FOR=10m, from SEED on'
+	@echo 'simulate-bugs     the same with each bug of internal/bugs, which it has to find'
 	@echo 'vagrant-validate  check the Vagrantfile, where Vagrant is installed'
 	@echo 'clean             remove what was built'
 
@@ -134,7 +137,7 @@ down:
 	bin/holt down
 	rm -f $(KUBECONFIG)
 
-test: test-packages lint unit e2e
+test: test-packages lint unit simulate-short e2e
 
 # libcontainer does not compile without cgo, and everything else is built without it: each is read as it is built.
 PURE = $$(go list ./... | grep -vE '/agent/shim(/|$$)')
@@ -176,6 +179,19 @@ fuzz: shim
 			$(SHIM_ENV) go test -tags '$(SHIM_TAGS)' -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZTIME) $$(dirname $$file); \
 		done; \
 	done
+
+# Prints simulated hours, operations, faults by kind, and violations with their schedule.
+simulate:
+	go test ./server/consensus/simulate -count=1 -v -timeout 0 -run '^TestSimulate$$' -args -simulate.hours=$(HOURS) \
+		$(if $(FOR),-simulate.for=$(FOR)) $(if $(SEED),-simulate.seed=$(SEED))
+
+simulate-bugs:
+	go test -tags seededbugs ./server/consensus/simulate -count=1 -v -timeout 0 -run '^TestSeededBugs$$' \
+		$(if $(BUGS),-args -simulate.bugs=$(BUGS))
+
+# A handful that are found within seconds; the plain build's short run is among the unit tests.
+simulate-short:
+	$(MAKE) simulate-bugs BUGS=skipped-precondition,map-order,lost-event,stale-read,vote-not-persisted,snapshot-not-synced
 
 vagrant-validate:
 	@if ! command -v vagrant >/dev/null; then \

@@ -1,6 +1,12 @@
 package fsm
 
-import "bytes"
+import (
+	"bytes"
+	"maps"
+	"slices"
+
+	"github.com/holt-project/holt/internal/bugs"
+)
 
 // Apply carries out the command in data, which stands at index in the log, and returns one Result for each op, or for
 // what else the command is.
@@ -13,6 +19,9 @@ func (s *Store) Apply(index uint64, data []byte) ([]Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	if bugs.On(bugs.MapOrder) {
+		c.Ops = shuffled(c.Ops)
+	}
 	t := s.state.Load().txn(s.schema, s.cache, index)
 	t.known = s.known
 	results := make([]Result, len(c.Ops))
@@ -23,6 +32,11 @@ func (s *Store) Apply(index uint64, data []byte) ([]Result, error) {
 		if ev != nil {
 			events = append(events, *ev)
 		}
+	}
+	if n := len(events); n > 1 && bugs.On(bugs.LostEvent) {
+		events = events[:n-1]
+	} else if n > 1 && bugs.On(bugs.DuplicateEvent) {
+		events = append(events, events[n-1])
 	}
 	next, forgotten := t.commit()
 	s.publish(next, events, t.recorded, forgotten)
@@ -60,6 +74,9 @@ func (t *txn) change(op Op) (Result, *Event) {
 		}
 		if grown := o.footprint() - old.footprint(); grown > 0 && !t.schema.fits(t.size+grown, o) {
 			return Result{Err: ErrFull}, nil
+		}
+		if bugs.On(bugs.DoubleApply) && op.Verb == Update && op.IfRevision == 0 {
+			t.revision++
 		}
 		t.revision++
 		t.put(old, o)
@@ -106,8 +123,17 @@ func precondition(op Op, old *Object, exists bool) (Result, bool) {
 	case !exists:
 		return Result{Err: ErrNotFound}, true
 	case op.IfUID != "" && op.IfUID != string(old.Value.GetUID()),
-		op.IfRevision != 0 && op.IfRevision != old.Revision:
+		op.IfRevision != 0 && op.IfRevision != old.Revision && !bugs.On(bugs.SkippedPrecondition):
 		return Result{Object: old, Err: ErrConflict}, true
 	}
 	return Result{}, false
+}
+
+// shuffled returns ops in the order of a map, which is bugs.MapOrder.
+func shuffled(ops []Op) []Op {
+	set := map[int]Op{}
+	for i, op := range ops {
+		set[i] = op
+	}
+	return slices.Collect(maps.Values(set))
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+
+	"github.com/holt-project/holt/internal/bugs"
 )
 
 // DefaultEventLog is how many events of each resource a store keeps for watchers, and DefaultEventBytes how much
@@ -116,12 +118,19 @@ func (s *Store) reset(next *state) {
 	for _, o := range next.outcomes.recent {
 		s.known[o.ID] = o
 	}
-	s.floor, s.kept = next.revision, 0
-	for _, l := range s.logs {
-		l.reset(next.revision)
+	if !bugs.On(bugs.UncutWatch) {
+		s.cut(next.revision)
 	}
 	close(s.changed)
 	s.changed = make(chan struct{})
+}
+
+// cut forgets all events. The caller holds mu.
+func (s *Store) cut(revision uint64) {
+	s.floor, s.kept = revision, 0
+	for _, l := range s.logs {
+		l.reset(revision)
+	}
 }
 
 // log returns the resource's event log. The caller holds mu.

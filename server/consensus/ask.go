@@ -131,7 +131,7 @@ func (p *peers) learn(a answer) {
 	if a.CommitTerm == 0 || a.Commit <= p.raft.CommitIndex() || a.Commit > p.raft.LastIndex() {
 		return
 	}
-	p.trans.inject(&raft.AppendEntriesRequest{
+	p.trans.in.inject(&raft.AppendEntriesRequest{
 		RPCHeader: raft.RPCHeader{
 			ProtocolVersion: raft.ProtocolVersionMax,
 			ID:              []byte(a.ID),

@@ -25,6 +25,12 @@
 //
 //   - A follower commits up to min(leader's commit, its own last index), where the paper says the last entry of
 //     that message; a stale tail would be applied. transport lowers the leader's commit in each message.
+//   - A snapshot that was held up on its way turns the state back when it arrives, and the process ends in a panic over
+//     entries that are no longer in the log. It is answered, and not installed (outdated.go).
+//   - Entries behind the end of a server's own snapshot are refused as soon as it has later ones, and the leader goes back
+//     for ever. transport vouches for what is applied (outdated.go).
+//   - A vote is refused to a candidate that the newest configuration lacks, committed or not. Two servers that each lack
+//     the other would never elect anybody (votes.go).
 //   - The fast path of heartbeats races the main loop (hashicorp/raft#695). transport takes no heartbeat handler.
 //   - VerifyLeader counts answers to messages that were sent before it was called, so a leader that was paused
 //     may believe what lay in its socket buffers. A majority is asked for its term instead (read.go).

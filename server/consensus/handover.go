@@ -120,7 +120,7 @@ func (h *handover) to(ctx context.Context, target raft.Server) error {
 // alone makes this server stand for election at once if it is the only voter: there is no leader to wait for.
 func (h *handover) alone() {
 	if v := h.members.voters(); len(v) == 1 && v[0].ID == h.leadership.self.id {
-		h.trans.inject(h.request())
+		h.trans.in.inject(h.request())
 	}
 }
 

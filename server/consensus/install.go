@@ -5,89 +5,60 @@ import (
 	"fmt"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/holt-project/holt/internal/bugs"
 )
 
-// installed waits until raft has installed the leader's snapshot, puts the log in order behind it, and then lets the
-// leader know. Its goroutine belongs to t.wg.
+// install has raft install the leader's snapshot, puts the log in order behind it, and then lets the leader know. Raft
+// gets no other message before that, so that nothing is written to the log meanwhile.
 //
 // The library leaves an old log as it was (hashicorp/raft#697). If an entry of it conflicts with the snapshot's last
-// one, everything that the leader sends afterwards is refused, and the snapshot is sent again for ever; Raft's rule is to
-// discard that log (figure 13, point 7). If the log ends before the snapshot, what follows leaves a gap in it, which
-// the next start would take for damage.
-func (t *transport) installed(rpc raft.RPC, req *raft.InstallSnapshotRequest) raft.RPC {
-	answer := make(chan raft.RPCResponse, 1)
-	watched := rpc
-	watched.RespChan = answer
-	t.wg.Go(func() {
-		select {
-		case a := <-answer:
-			if r, ok := a.Response.(*raft.InstallSnapshotResponse); ok && a.Error == nil && r.Success {
-				a.Error = t.mendLog(req)
-			}
-			rpc.Respond(a.Response, a.Error)
-		case <-t.stop:
-		}
-	})
-	return watched
-}
-
-// mendLog makes the log agree with the snapshot of req, which raft has installed.
-func (t *transport) mendLog(req *raft.InstallSnapshotRequest) error {
-	last, err := t.logs.LastIndex()
-	if err != nil || last == 0 {
-		return err
-	}
-	if last < req.LastLogIndex {
-		return cut(t.logs) // all of it is in the snapshot
-	}
-	var entry raft.Log
-	err = t.logs.GetLog(req.LastLogIndex, &entry)
-	if errors.Is(err, raft.ErrLogNotFound) || err == nil && entry.Term == req.LastLogTerm {
-		return nil
-	}
+// one, everything that the leader sends afterwards is refused, and the snapshot is sent again for ever; what comes
+// before the conflict would be sent to others, if this server led one day. If the log ends before the snapshot, what
+// follows leaves a gap in it, which the next start would take for damage. Raft's rule is to discard such a log
+// (figure 13, point 7). What is behind the snapshot's last entry goes when the leader sends others; see verified.
+func (in *incoming) install(rpc raft.RPC, req *raft.InstallSnapshotRequest) {
+	agrees, err := in.agrees(req) // afterwards the entry may be gone
 	if err != nil {
-		return err
+		rpc.Respond(nil, err)
+		return
 	}
-	return t.truncate(req)
+	answer, err := in.exchange(rpc.Command, rpc.Reader)
+	if r, ok := answer.(*raft.InstallSnapshotResponse); ok && err == nil && r.Success && !agrees && !bugs.On(bugs.OldLogKept) {
+		err = cut(in.logs, req.LastLogIndex)
+	}
+	rpc.Respond(answer, err)
 }
 
-// truncate makes raft discard its log from the snapshot's last entry on, by a message in which that entry is of the
-// right term. What the entry says does not matter: the state has it from the snapshot, and it is never applied.
-func (t *transport) truncate(req *raft.InstallSnapshotRequest) error {
-	answer := make(chan raft.RPCResponse, 1)
-	message := &raft.AppendEntriesRequest{
-		RPCHeader: req.RPCHeader, Term: req.Term,
-		Entries: []*raft.Log{{Index: req.LastLogIndex, Term: req.LastLogTerm, Type: raft.LogNoop}},
+// agrees tells whether the log has the snapshot's last entry, and so everything before it and nothing in conflict.
+func (in *incoming) agrees(req *raft.InstallSnapshotRequest) (bool, error) {
+	var entry raft.Log
+	err := in.logs.GetLog(req.LastLogIndex, &entry)
+	if errors.Is(err, raft.ErrLogNotFound) {
+		return false, nil
 	}
-	select {
-	case t.consumer <- raft.RPC{Command: message, RespChan: answer}:
-	case <-t.stop:
-		return raft.ErrRaftShutdown
-	}
-	select {
-	case a := <-answer:
-		return a.Error
-	case <-t.stop:
-		return raft.ErrRaftShutdown
-	}
+	return err == nil && entry.Term == req.LastLogTerm, err
 }
 
-// cut empties the log.
-func cut(logs raft.LogStore) error {
+// cut removes the log's entries up to one of them.
+func cut(logs raft.LogStore, upTo uint64) error {
 	first, err := logs.FirstIndex()
 	if err != nil {
 		return err
 	}
 	last, err := logs.LastIndex()
-	if err != nil || last == 0 {
+	if err != nil || last == 0 || first > upTo {
 		return err
 	}
-	return logs.DeleteRange(first, last)
+	return logs.DeleteRange(first, min(last, upTo))
 }
 
 // mendStart does at the start what a crash right after the installation of a snapshot has left undone: a log that does
 // not reach the newest snapshot, or that conflicts with it, is emptied.
 func mendStart(logs raft.LogStore, snapshots raft.SnapshotStore) error {
+	if bugs.On(bugs.OldLogKept) {
+		return nil
+	}
 	kept, err := snapshots.List()
 	if err != nil {
 		return fmt.Errorf("list the snapshots: %w", err)
@@ -97,10 +68,13 @@ func mendStart(logs raft.LogStore, snapshots raft.SnapshotStore) error {
 		return err
 	}
 	newest := kept[0]
-	var entry raft.Log
-	err = logs.GetLog(last, &entry)
-	if last < newest.Index || err == nil && entry.Term < newest.Term {
-		return cut(logs) // a leader that knew the snapshot's last entry wrote none of the later ones
+	var end, same raft.Log
+	endErr, sameErr := logs.GetLog(last, &end), logs.GetLog(newest.Index, &same)
+	switch {
+	case last < newest.Index,
+		endErr == nil && end.Term < newest.Term, // a leader that knew the snapshot's last entry wrote none of the later ones
+		sameErr == nil && same.Term != newest.Term:
+		return cut(logs, last)
 	}
 	return nil // what cannot be read is the business of the verification
 }

@@ -29,8 +29,8 @@ func TestSnapshotOverAStaleLog(t *testing.T) {
 		"library alone, conflict at the end": {3, false, false, 1},
 		"library alone, conflict inside":     {5, false, false, 1},
 		"library alone, gap":                 {1, false, true, 1},
-		"conflict at the end":                {3, true, true, 1},
-		"conflict inside":                    {5, true, true, 1},
+		"conflict at the end":                {3, true, true, 4},
+		"conflict inside":                    {5, true, true, 4},
 		"gap":                                {1, true, true, 4},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -79,6 +79,9 @@ func follow(t *testing.T, store *raft.InmemStore, shim bool) *follower {
 	r, err := raft.NewRaft(conf, machine, store, store, raft.NewInmemSnapshotStore(), trans)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if shimmed, ok := trans.(*transport); ok {
+		shimmed.in.running(r)
 	}
 	leaderAddress, leader := raft.NewInmemTransport("")
 	leader.Connect(address, inner)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 
 	"github.com/hashicorp/raft"
 )
@@ -48,8 +47,8 @@ type membership struct {
 	trans      *transport
 	raft       *raft.Raft
 
-	changing sync.Mutex // held from a look at the configuration to its change
-	changed  signal     // raised after this server has changed the configuration
+	changing turn   // taken from a look at the configuration to its change
+	changed  signal // raised after this server has changed the configuration
 }
 
 func (m *membership) list() []Member {
@@ -107,8 +106,7 @@ func (m *membership) join(ctx context.Context, name, address string) error {
 	if err != nil {
 		return err
 	}
-	m.changing.Lock()
-	defer m.changing.Unlock()
+	defer m.changing.take()()
 	former, present, err := m.before(ctx, id, address)
 	if err != nil || present {
 		return err
@@ -165,8 +163,7 @@ func (m *membership) remove(ctx context.Context, name string) error {
 	}
 	ctx, cancel := m.life.bounded(ctx)
 	defer cancel()
-	m.changing.Lock()
-	defer m.changing.Unlock()
+	defer m.changing.take()()
 	s, err := m.find(name)
 	if err != nil {
 		return nil

@@ -138,6 +138,9 @@ func (n *Node) startRaft(conf *raft.Config, machine raft.FSM, logs raft.LogStore
 		}
 	}
 	n.raft, err = raft.NewRaft(conf, machine, logs, stable, snapshots, n.trans)
+	if err == nil {
+		n.trans.in.running(n.raft)
+	}
 	if n.sealed != nil && n.sealed.Missing() != nil {
 		return n.sealed.Missing() // also if an older snapshot could be read: the keys are to be mended first
 	}
@@ -151,7 +154,7 @@ func (n *Node) startRaft(conf *raft.Config, machine raft.FSM, logs raft.LogStore
 func (n *Node) assemble(logs raft.LogStore) *answerer {
 	n.leadership = newLeadership(n.cfg, n.life, n.raft, n.self)
 	peers := newPeers(n.life, n.mux, n.trans, n.raft, n.self)
-	n.members = &membership{cluster: n.cfg.Cluster, life: n.life, leadership: n.leadership, peers: peers,
+	n.members = &membership{changing: newTurn(), cluster: n.cfg.Cluster, life: n.life, leadership: n.leadership, peers: peers,
 		trans: n.trans, raft: n.raft}
 	n.reads = newReads(n.members, n.store, logs)
 	n.proposer = newProposer(n.leadership)

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 
 	"github.com/hashicorp/raft"
 
 	"github.com/holt-project/holt/fsm"
+	"github.com/holt-project/holt/internal/bugs"
 	"github.com/holt-project/holt/server/consensus/disk"
 )
 
@@ -34,17 +34,14 @@ type proposer struct {
 	raft       *raft.Raft
 	queue      *queue
 
-	sending sync.Mutex // held while an entry is on its way
+	sending turn // taken while an entry is on its way, or kept back
 }
 
 // hold waits for the entry that is on its way, and keeps the next one back until release.
-func (p *proposer) hold() (release func()) {
-	p.sending.Lock()
-	return p.sending.Unlock
-}
+func (p *proposer) hold() (release func()) { return p.sending.take() }
 
 func newProposer(l *leadership) *proposer {
-	return &proposer{life: l.life, leadership: l, raft: l.raft, queue: newQueue()}
+	return &proposer{life: l.life, leadership: l, raft: l.raft, queue: newQueue(), sending: newTurn()}
 }
 
 func (p *proposer) propose(ctx context.Context, ops []fsm.Op) ([]fsm.Result, error) {
@@ -65,7 +62,7 @@ func (p *proposer) propose(ctx context.Context, ops []fsm.Op) ([]fsm.Result, err
 		return r.value, r.err
 	case <-ctx.Done():
 	}
-	if p.queue.remove(mine) {
+	if p.queue.remove(mine) || bugs.On(bugs.RefusedButSent) {
 		return nil, noQuorum(ctx, nil)
 	}
 	select {
@@ -91,8 +88,7 @@ func (p *proposer) loop() {
 }
 
 func (p *proposer) send(batch []*proposal) {
-	p.sending.Lock()
-	defer p.sending.Unlock()
+	defer p.hold()()
 	var ops []fsm.Op
 	for _, one := range batch {
 		ops = append(ops, one.ops...)

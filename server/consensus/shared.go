@@ -82,3 +82,15 @@ func (s *signal) raise() {
 		s.next = nil
 	}
 }
+
+// turn is a mutex whose holder may wait for others. While a goroutine waits for a sync.Mutex, virtual time stands still,
+// and so would a test whose holder waits for a clock or for the network.
+type turn chan struct{}
+
+func newTurn() turn { return make(turn, 1) }
+
+// take waits until it is the caller's turn, and returns what ends it.
+func (t turn) take() (end func()) {
+	t <- struct{}{}
+	return func() { <-t }
+}

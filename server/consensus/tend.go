@@ -21,8 +21,7 @@ const (
 func (m *membership) promote(ctx context.Context, id raft.ServerID) error {
 	ctx, cancel := m.life.bounded(ctx)
 	defer cancel()
-	m.changing.Lock()
-	defer m.changing.Unlock()
+	defer m.changing.take()()
 	for _, s := range m.servers() {
 		if s.ID == id && s.Suffrage != raft.Voter {
 			return m.change(ctx, func() raft.Future { return m.raft.AddVoter(id, s.Address, 0, m.life.request) })
@@ -147,7 +146,6 @@ func (t *tender) act(ctx context.Context, d decision) error {
 func (m *membership) removeDead(ctx context.Context, id raft.ServerID) error {
 	ctx, cancel := m.life.bounded(ctx)
 	defer cancel()
-	m.changing.Lock()
-	defer m.changing.Unlock()
+	defer m.changing.take()()
 	return m.take(ctx, id)
 }

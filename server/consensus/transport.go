@@ -10,16 +10,16 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/holt-project/holt/internal/bugs"
 )
 
 // transport stands between raft and the library's network transport, and corrects what goes in. See doc.go.
 type transport struct {
-	inner    libraryTransport
-	logs     raft.LogStore // raft's
-	consumer chan raft.RPC
-	stop     chan struct{}
-	once     sync.Once
-	wg       sync.WaitGroup
+	inner libraryTransport
+	in    *incoming
+	stop  chan struct{}
+	once  sync.Once
 
 	mu     sync.Mutex
 	pulses map[raft.ServerID]*pulse // guarded by mu
@@ -33,63 +33,21 @@ type libraryTransport interface {
 }
 
 func newTransport(inner libraryTransport, logs raft.LogStore) *transport {
-	t := &transport{
-		inner: inner, logs: logs, consumer: make(chan raft.RPC), stop: make(chan struct{}),
-		pulses: map[raft.ServerID]*pulse{},
-	}
-	t.wg.Go(t.pump)
+	t := &transport{inner: inner, stop: make(chan struct{}), pulses: map[raft.ServerID]*pulse{}}
+	t.in = newIncoming(inner.Consumer(), logs, t.stop)
 	return t
 }
 
-// pump hands the messages from other servers on to raft.
-func (t *transport) pump() {
-	for {
-		select {
-		case rpc := <-t.inner.Consumer():
-			switch m := rpc.Command.(type) {
-			case *raft.AppendEntriesRequest:
-				clampCommit(m)
-			case *raft.InstallSnapshotRequest:
-				rpc = t.installed(rpc, m)
-			}
-			select {
-			case t.consumer <- rpc:
-			case <-t.stop:
-				return
-			}
-		case <-t.stop:
-			return
-		}
-	}
-}
-
-// clampCommit lowers the leader's commit index to the last entry that the message speaks of (Raft, figure 2). What
-// this server has behind that entry may be of an old leader, and in conflict with what was committed.
-func clampCommit(a *raft.AppendEntriesRequest) {
-	last := a.PrevLogEntry
-	if n := len(a.Entries); n > 0 {
-		last = a.Entries[n-1].Index
-	}
-	a.LeaderCommitIndex = min(a.LeaderCommitIndex, last)
-}
-
-// inject gives raft a message that reached this server on another way than the library's. Nobody waits for the answer.
-func (t *transport) inject(message any) {
-	if a, ok := message.(*raft.AppendEntriesRequest); ok {
-		clampCommit(a)
-	}
-	select {
-	case t.consumer <- raft.RPC{Command: message, RespChan: make(chan raft.RPCResponse, 1)}:
-	case <-t.stop:
-	}
-}
-
 // Consumer implements raft.Transport.
-func (t *transport) Consumer() <-chan raft.RPC { return t.consumer }
+func (t *transport) Consumer() <-chan raft.RPC { return t.in.consumer }
 
 // SetHeartbeatHandler implements raft.Transport. It ignores the handler: heartbeats take the same way as everything
 // else, because the fast one changes raft's state behind its main loop's back.
-func (t *transport) SetHeartbeatHandler(func(raft.RPC)) {}
+func (t *transport) SetHeartbeatHandler(handler func(raft.RPC)) {
+	if bugs.On(bugs.HeartbeatFastPath) {
+		t.inner.SetHeartbeatHandler(handler)
+	}
+}
 
 // LocalAddr implements raft.Transport.
 func (t *transport) LocalAddr() raft.ServerAddress { return t.inner.LocalAddr() }
@@ -204,7 +162,7 @@ func (t *transport) TimeoutNow(id raft.ServerID, to raft.ServerAddress, args *ra
 func (t *transport) Close() error {
 	t.interrupt()
 	err := t.inner.Close()
-	t.wg.Wait()
+	t.in.wg.Wait()
 	return err
 }
 
