@@ -5,7 +5,7 @@ type Bug uint8
 
 // The mistakes, by where they are made.
 const (
-	none Bug = iota
+	_ Bug = iota // none
 
 	// In fsm.
 	SkippedPrecondition

@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 the kind is deprecated, and served for those who use it
+
 package kinds
 
 import (

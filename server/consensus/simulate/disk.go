@@ -78,13 +78,6 @@ func (p *platter) settle(powerCut bool) {
 	p.trap, p.failing = "", false
 }
 
-// entry returns what the disk has at index, or nil.
-func (p *platter) entry(index uint64) *raft.Log {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.now.get(index)
-}
-
 // mount is the disk as one process sees it. Once the process is dead, it goes on with an image of its own until its last
 // goroutine has ended, and nobody else sees what it writes.
 type mount struct {
