@@ -6,10 +6,10 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// A server may vote for a candidate that its configuration does not have, because the newest configuration that it
+// A server may vote for a candidate that is no voter in its configuration, because the newest configuration that it
 // knows may be one that was never committed (Ongaro's dissertation, section 4.2.3). The library refuses. Two changes of
-// members by two leaders, neither committed, can then leave two servers of which each lacks the other, and no leader
-// ever: the two methods below let such a candidate in where the library's other conditions do.
+// members by two leaders, neither committed, can then leave two servers of which each lacks the other, or knows it from
+// before it was promoted, and no leader ever: the two methods below let such a candidate in where the library's other conditions do.
 
 // vote lets a request for a vote pass the library's look at its configuration. It has none for requests without an ID,
 // as they once were; everything that makes a vote safe comes after that.
@@ -36,7 +36,7 @@ func (in *incoming) preVote(rpc raft.RPC, m *raft.RequestPreVoteRequest) bool {
 	return true
 }
 
-// stranger tells whether a candidate is none of the servers that this one knows.
+// stranger tells whether a candidate is none of the voters that this server knows.
 func (in *incoming) stranger(id []byte) bool {
 	r := in.raft.Load()
 	if r == nil || len(id) == 0 {
@@ -44,7 +44,7 @@ func (in *incoming) stranger(id []byte) bool {
 	}
 	servers := r.GetConfiguration().Configuration().Servers
 	for _, s := range servers {
-		if string(s.ID) == string(id) {
+		if string(s.ID) == string(id) && s.Suffrage == raft.Voter {
 			return false
 		}
 	}

@@ -149,6 +149,9 @@ func isInstall(p []byte) bool { return p[0] == 2 }
 
 // push sends data to this end. Nothing overtakes on one stream.
 func (c *conn) push(data []byte) {
+	if c.closed {
+		return
+	}
 	now := time.Now()
 	p := packet{data: slices.Clone(data), due: now, resend: firstResend}
 	c.arrived(&p, now)

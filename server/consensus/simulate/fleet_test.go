@@ -81,7 +81,7 @@ func (f *fleet) process(ctx context.Context, i uint64) (r simulate.Report) {
 	}
 	if err != nil && ctx.Err() == nil && len(r.Violations) == 0 {
 		r.Schedule = said.lines()
-		r.Violations = []string{fmt.Sprintf("the process ends: %v: %s%s", err, out, said.panic())}
+		r.Violations = []string{fmt.Sprintf("the process ends: %v: %s%s", err, out, said.end())}
 	}
 	return r
 }
@@ -103,18 +103,27 @@ func (l *lastRun) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// lines returns at most as many lines as anybody reads.
+// lines returns what happened in the run, at most as many lines as anybody reads.
 func (l *lastRun) lines() []string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	all := strings.Split(string(l.text), "\n")
-	return all[max(0, len(all)-300):]
+	happened, _ := l.split()
+	all := strings.Split(happened, "\n")
+	return all[max(0, len(all)-200):]
 }
 
-// panic returns how the process has ended.
-func (l *lastRun) panic() string {
+// end returns how the process has ended: the beginning of what the runtime says.
+func (l *lastRun) end() string {
+	_, end := l.split()
+	return end[:min(len(end), 2000)]
+}
+
+func (l *lastRun) split() (happened, end string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, after, _ := strings.Cut(string(l.text), "\npanic: ")
-	return after[:min(len(after), 600)]
+	text := string(l.text)
+	for _, word := range []string{"\npanic: ", "\nfatal error: "} {
+		if at := strings.Index(text, word); at >= 0 {
+			return text[:at], text[at:]
+		}
+	}
+	return text, ""
 }
