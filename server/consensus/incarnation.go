@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 
 	"github.com/hashicorp/raft"
 )
@@ -35,8 +34,8 @@ type incarnation struct {
 	id     raft.ServerID
 	stable raft.StableStore
 
-	mu      sync.Mutex
-	lineage string // guarded by mu; empty until the server belongs to a history
+	adopting turn   // taken to read or write the lineage
+	lineage  string // empty until the server belongs to a history
 }
 
 // serverID is the ID that raft gets.
@@ -74,7 +73,7 @@ func loadIncarnation(name string, stable raft.StableStore, existing bool) (*inca
 			return nil, err
 		}
 	}
-	return &incarnation{id: serverID(name, number), stable: stable, lineage: lineage}, nil
+	return &incarnation{id: serverID(name, number), stable: stable, adopting: newTurn(), lineage: lineage}, nil
 }
 
 func stableText(stable raft.StableStore, key []byte) (string, error) {
@@ -102,15 +101,13 @@ func (i *incarnation) begin() error {
 
 // history is the lineage.
 func (i *incarnation) history() string {
-	i.mu.Lock()
-	defer i.mu.Unlock()
+	defer i.adopting.take()()
 	return i.lineage
 }
 
 // adopt makes lineage this server's, on disk first.
 func (i *incarnation) adopt(lineage string) error {
-	i.mu.Lock()
-	defer i.mu.Unlock()
+	defer i.adopting.take()()
 	if i.lineage == lineage {
 		return nil
 	}

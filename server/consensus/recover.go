@@ -142,7 +142,7 @@ func (s *Survivor) Recover(store *fsm.Store) (err error) {
 	if err != nil {
 		return err
 	}
-	next := &incarnation{id: serverID(s.cfg.Name, randomNumber()), stable: s.storage.Stable}
+	next := &incarnation{id: serverID(s.cfg.Name, randomNumber()), stable: s.storage.Stable, adopting: newTurn()}
 	alone := raft.Configuration{Servers: []raft.Server{{ID: next.id, Address: raft.ServerAddress(me.Address)}}}
 	var failed error
 	m := &machine{store: store, digests: &digests{}, fatal: func(err error) { failed = err }, stop: closedChannel()}

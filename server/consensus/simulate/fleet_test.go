@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -110,10 +111,13 @@ func (l *lastRun) lines() []string {
 	return all[max(0, len(all)-200):]
 }
 
-// end returns how the process has ended: the beginning of what the runtime says.
+// end returns how the process has ended: the beginning of what the runtime says, without the goroutines that only wait as
+// all of them do in a bubble.
 func (l *lastRun) end() string {
 	_, end := l.split()
-	return end[:min(len(end), 2000)]
+	stacks := slices.DeleteFunc(strings.Split(end, "\n\n"), func(s string) bool { return strings.Contains(s, "(durable)") })
+	end = strings.Join(stacks, "\n\n")
+	return end[:min(len(end), 8000)]
 }
 
 func (l *lastRun) split() (happened, end string) {
