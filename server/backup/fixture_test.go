@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,8 +25,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // cluster is a store with a log of its own. It is a backup.State and a backup.Log.
 type cluster struct {
 	*fsm.Store
-	lost error  // what Linearize and ProposeCommand fail with
-	each func() // called before each command, unless nil
+	lost failure // what Linearize and ProposeCommand fail with
+	each func()  // called before each command, unless nil
 }
 
 func newCluster(t testing.TB, names ...string) *cluster {
@@ -63,13 +64,13 @@ func (c *cluster) apply(e fsm.Encoder) ([]fsm.Result, error) {
 	return c.Apply(c.View().Index()+1, data)
 }
 
-func (c *cluster) Linearize(context.Context) error { return c.lost }
+func (c *cluster) Linearize(context.Context) error { return c.lost.get() }
 
 func (c *cluster) ProposeCommand(ctx context.Context, e fsm.Encoder) (fsm.Result, error) {
 	if c.each != nil {
 		c.each()
 	}
-	if err := errors.Join(c.lost, ctx.Err()); err != nil {
+	if err := errors.Join(c.lost.get(), ctx.Err()); err != nil {
 		return fsm.Result{}, err
 	}
 	results, err := c.apply(e)
@@ -124,4 +125,16 @@ func many(n int) []string {
 		names[i] = fmt.Sprintf("n%05d", i)
 	}
 	return names
+}
+
+// failure is an error that a test switches on and off.
+type failure struct{ now atomic.Value }
+
+func (f *failure) set(err error) { f.now.Store(&err) }
+
+func (f *failure) get() error {
+	if err, ok := f.now.Load().(*error); ok {
+		return *err
+	}
+	return nil
 }

@@ -65,7 +65,7 @@ func TestRefusedRestoresChangeNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCluster(t, "mine")
-			c.lost = test.lost
+			c.lost.set(test.lost)
 			_, err := backup.NewRestorer(c, holding(test.ring), here, nil).Restore(t.Context(), bytes.NewReader(test.data))
 			if !errors.Is(err, test.want) || c.names() != "mine " || c.View().Staged() != "" {
 				t.Errorf("%v, want %v; there is %s, staged %q", err, test.want, c.names(), c.View().Staged())

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -107,8 +108,9 @@ func TestFailedSchedulesAreToldAndTriedAgain(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "snapshots")
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, "a")
-		free := uint64(1 << 40)
-		s := schedule(t, dir, c, func(string) (uint64, error) { return free, nil })
+		var free atomic.Uint64
+		free.Store(1 << 40)
+		s := schedule(t, dir, c, func(string) (uint64, error) { return free.Load(), nil })
 		stop := running(t, s)
 		defer stop()
 		fail := func(what, want string, begin, end func()) {
@@ -130,8 +132,8 @@ func TestFailedSchedulesAreToldAndTriedAgain(t *testing.T) {
 				t.Errorf("%s: it was not made good: %s, %s", what, got, made(t, s))
 			}
 		}
-		fail("no quorum", "lost", func() { c.lost = errors.New("lost") }, func() { c.lost = nil })
-		fail("a full disk", backup.ErrDiskFull.Error(), func() { free = 200 << 20 }, func() { free = 1 << 40 })
+		fail("no quorum", "lost", func() { c.lost.set(errors.New("lost")) }, func() { c.lost.set(nil) })
+		fail("a full disk", backup.ErrDiskFull.Error(), func() { free.Store(200 << 20) }, func() { free.Store(1 << 40) })
 	})
 }
 
