@@ -117,7 +117,7 @@ func TestMalformedRequests(t *testing.T) {
 		{"too large", http.MethodPost, maps, `{"data":{"a":"` + strings.Repeat("x", 4<<20) + `"}}`, http.StatusRequestEntityTooLarge},
 		{"an unknown version", http.MethodGet, "/api/v2/pods", "", http.StatusNotFound},
 		{"a path that climbs", http.MethodGet, "/api/v1/namespaces/../../secrets", "", http.StatusNotFound},
-		{"a wrong revision", http.MethodGet, maps + "?resourceVersion=abc", "", http.StatusUnprocessableEntity},
+		{"a wrong revision", http.MethodGet, maps + "?resourceVersion=abc", "", http.StatusBadRequest},
 		{"a wrong page", http.MethodGet, maps + "?continue=abc", "", http.StatusBadRequest},
 	} {
 		code, status := call(t, admin, r.method, url+r.path, r.body)
